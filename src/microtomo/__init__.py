@@ -1,0 +1,1 @@
+"""microtomo: what lies under the surface, from multi-energy backscatter scans."""

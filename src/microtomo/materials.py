@@ -1,0 +1,210 @@
+"""Materials, layers and stacks: what the beam goes through."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from microtomo.errors import MicrotomoError, nearest
+
+ENERGIES_KEV: tuple[float, ...] = tuple(float(e) for e in range(5, 36))
+"""The 31 beam energies of the published scans: 5, 6, ..., 35 keV."""
+
+
+class Material(BaseModel):
+    """A homogeneous material as the attenuation model sees it.
+
+    ``base_signal`` is the detector level of the bulk material (dimensionless, b in the formulas).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbol: Annotated[str, Field(min_length=1, max_length=20)]
+    atomic_number: Annotated[float, Field(ge=1, le=98, allow_inf_nan=False)]
+    density_g_cm3: Annotated[float, Field(gt=0, le=25, allow_inf_nan=False)]
+    base_signal: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+
+
+class Layer(BaseModel):
+    """One layer of a stack: its material and the thickness range [0, max_nm] that is looked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    material: Material
+    max_nm: Annotated[float, Field(gt=0, le=1e5, allow_inf_nan=False)]
+
+
+class Stack(BaseModel):
+    """A substrate with 1 to 4 layers on it, bottom to top, and the beam energies it is scanned with.
+
+    Energies are in keV, strictly increasing, 0.5 to 100.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1)]
+    substrate: Material
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=4)]
+    energies_kev: Annotated[tuple[float, ...], Field(min_length=1)] = ENERGIES_KEV
+
+    @field_validator("energies_kev")
+    @classmethod
+    def _energies(cls, energies: tuple[float, ...]) -> tuple[float, ...]:
+        check_energies(energies)
+        return energies
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Stack:
+        symbols = [layer.material.symbol for layer in self.layers]
+        if len(set(symbols)) < len(symbols):
+            raise ValueError(f"layers repeat a material ({', '.join(symbols)}): give each layer its own symbol")
+        return self
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols of the layers, bottom to top."""
+        return tuple(layer.material.symbol for layer in self.layers)
+
+    @property
+    def max_nm(self) -> tuple[float, ...]:
+        """Greatest thickness of each layer [nm], bottom to top."""
+        return tuple(layer.max_nm for layer in self.layers)
+
+
+def check_energies(energies_kev: tuple[float, ...]) -> None:
+    """Raise ValueError unless the energies are finite, in keV and strictly increasing."""
+    values = list(energies_kev)
+    if not values or not all(math.isfinite(e) for e in values):
+        raise ValueError("energies must be finite numbers in keV")
+    if min(values) > 100:
+        raise ValueError(
+            f"energies {values[0]:g}..{values[-1]:g} look like eV: give them in keV ({values[0] / 1000:g}..{values[-1] / 1000:g})"
+        )
+    if min(values) < 0.5 or max(values) > 100:
+        raise ValueError(f"energies {min(values):g}..{max(values):g} keV are outside 0.5..100 keV")
+    if any(b <= a for a, b in zip(values, values[1:], strict=False)):
+        raise ValueError("energies must increase strictly: sort the images by energy and drop duplicates")
+
+
+def _bulk_backscatter(z: float) -> float:
+    """Bulk backscatter coefficient at 20 keV, Reuter's polynomial in Z (Reuter 1972)."""
+    return -0.0254 + 0.016 * z - 1.86e-4 * z**2 + 8.3e-7 * z**3
+
+
+def _interpolated_base_signal(z: float) -> float:
+    """Base signal on the Si to Au scale: linear in the bulk backscatter coefficient between the two."""
+    si, au = _bulk_backscatter(14), _bulk_backscatter(79)
+    return 0.49 + (0.90 - 0.49) * (_bulk_backscatter(z) - si) / (au - si)
+
+
+_CALIBRATED = {"Si": (14, 2.33, 0.49), "Au": (79, 19.3, 0.90), "Al": (13, 2.70, 0.47)}
+_OTHERS = {
+    "C": (6, 2.0), "Ti": (22, 4.51), "Cr": (24, 7.19), "Fe": (26, 7.87), "Co": (27, 8.9), "Ni": (28, 8.91),
+    "Cu": (29, 8.96), "Ge": (32, 5.32), "Ag": (47, 10.49), "Ta": (73, 16.65), "W": (74, 19.25), "Pt": (78, 21.45),
+}  # fmt: skip
+
+
+@cache
+def builtin_materials() -> dict[str, Material]:
+    """Built-in materials by symbol.
+
+    Si, Au and Al carry the levels of the published data; for the others the level is interpolated
+    in the bulk backscatter coefficient, so calibrate it before trusting absolute thicknesses.
+    """
+    table = {s: (float(z), rho, b) for s, (z, rho, b) in _CALIBRATED.items()}
+    table |= {s: (float(z), rho, round(_interpolated_base_signal(z), 4)) for s, (z, rho) in _OTHERS.items()}
+    return {
+        s: Material(symbol=s, atomic_number=z, density_g_cm3=rho, base_signal=b) for s, (z, rho, b) in table.items()
+    }
+
+
+@cache
+def builtin_stacks() -> dict[str, Stack]:
+    """Built-in stacks by name; ``au-al-si`` is gold 0..15 nm, then aluminium 0..150 nm, on silicon."""
+    m = builtin_materials()
+    layers = (Layer(material=m["Au"], max_nm=15), Layer(material=m["Al"], max_nm=150))
+    return {"au-al-si": Stack(name="au-al-si", substrate=m["Si"], layers=layers)}
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = []
+    for e in error.errors():
+        where = ".".join(str(p) for p in e["loc"])
+        what = e["msg"].removeprefix("Value error, ")
+        if e["type"] == "extra_forbidden":
+            what = f"unknown key; {nearest(str(e['loc'][-1]), _KEYS)}"
+        parts.append(f"{where}: {what}" if where else what)
+    return "; ".join(parts)
+
+
+_KEYS = [
+    *("name", "substrate", "layers", "energies_kev", "materials", "material", "max_nm"),
+    *("symbol", "atomic_number", "density_g_cm3", "base_signal"),
+]
+
+
+def make_stack(table: dict[str, Any], source: str = "stack") -> Stack:
+    """Build a stack from a plain table, as read from TOML or JSON; materials may be given by symbol.
+
+    Raises MicrotomoError that names ``source`` and the key for anything impossible or unknown.
+    """
+    table = dict(table)
+    known = dict(builtin_materials())
+    try:
+        for entry in table.pop("materials", []):
+            material = Material(**entry)
+            known[material.symbol] = material
+
+        def material_of(value: Any) -> Any:
+            if not isinstance(value, str):
+                return value
+            if value not in known:
+                raise MicrotomoError(
+                    f"{source}: unknown material {value!r}; {nearest(value, list(known))} "
+                    "Or describe it under [[materials]] (symbol, atomic_number, density_g_cm3, base_signal)."
+                )
+            return known[value]
+
+        if "substrate" in table:
+            table["substrate"] = material_of(table["substrate"])
+        layers = table.get("layers")
+        if isinstance(layers, list | tuple):
+            table["layers"] = [
+                {**entry, "material": material_of(entry["material"])}
+                if isinstance(entry, dict) and "material" in entry
+                else entry
+                for entry in layers
+            ]
+        return Stack(**table)
+    except ValidationError as error:
+        raise MicrotomoError(f"{source}: {_sentence(error)}") from None
+    except TypeError as error:
+        raise MicrotomoError(f"{source}: {error}") from None
+
+
+def load_stack(stack: Stack | str | Path) -> Stack:
+    """A stack from itself, a built-in name (``au-al-si``) or the path of a TOML file.
+
+    Raises MicrotomoError for an unknown name, an unreadable file or impossible values.
+    """
+    if isinstance(stack, Stack):
+        return stack
+    if str(stack) in builtin_stacks():
+        return builtin_stacks()[str(stack)]
+    path = Path(stack)
+    if path.suffix != ".toml":
+        raise MicrotomoError(
+            f"unknown stack {str(stack)!r}; {nearest(str(stack), list(builtin_stacks()))} Or give the path of a .toml file."
+        )
+    try:
+        with path.open("rb") as file:
+            return make_stack(tomllib.load(file), source=str(path))
+    except OSError as error:
+        raise MicrotomoError(f"{path}: cannot be read ({error.strerror}): check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MicrotomoError(f"{path}: is not valid TOML ({error})") from None

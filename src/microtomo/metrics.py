@@ -1,0 +1,130 @@
+"""Voxel and thickness scores: the published protocol and the stricter pooled one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+
+from microtomo.errors import MicrotomoError
+from microtomo.scan import Array, as_tensor
+
+_SMALL = 1e-7
+
+
+@dataclass(frozen=True)
+class VoxelScores:
+    """Scores of a set of volumes; lists are per class: empty first, then the layers bottom to top.
+
+    The published protocol averages per-sample scores, (i + 1e-7) / (u + 1e-7) for the IoU, so a class absent from
+    both truth and prediction counts 1. The pooled scores sum over the whole set before dividing; a class that is
+    nowhere in the set is NaN there.
+    """
+
+    classes: list[str]
+    samples: int
+    miou: float
+    mrecall: float
+    mprecision: float
+    maccuracy: float
+    iou: list[float]
+    recall: list[float]
+    precision: list[float]
+    pooled_miou: float
+    pooled_iou: list[float]
+    pooled_recall: list[float]
+    pooled_precision: list[float]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def voxel_scores(predicted: Array, true: Array, classes: Sequence[str]) -> VoxelScores:
+    """Compare labelled volumes (z, y, x) or (n, z, y, x) with the truth of the same shape.
+
+    ``classes`` names the labels 0, 1, ... in order. Raises MicrotomoError where shapes or labels do not fit.
+    """
+    p, t = _labels(predicted, "prediction", len(classes)), _labels(true, "truth", len(classes))
+    if p.shape != t.shape:
+        raise MicrotomoError(f"prediction is {tuple(p.shape)} but truth is {tuple(t.shape)}: compare volumes of one shape")
+    if p.ndim == 3:
+        p, t = p[None], t[None]
+    if p.ndim != 4:
+        raise MicrotomoError(f"volumes are (z, y, x) or (n, z, y, x); got {tuple(p.shape)}")
+    n, c = len(p), len(classes)
+    flat = (t.flatten(1).long() * c + p.flatten(1).long()) + torch.arange(n, device=p.device)[:, None] * c * c
+    confusion = torch.bincount(flat.flatten(), minlength=n * c * c).reshape(n, c, c).double()
+    hit = confusion.diagonal(dim1=1, dim2=2)
+    in_truth, in_prediction = confusion.sum(2), confusion.sum(1)
+    union = in_truth + in_prediction - hit
+
+    def ratio(top: torch.Tensor, bottom: torch.Tensor) -> torch.Tensor:
+        return ((top + _SMALL) / (bottom + _SMALL)).mean(0)
+
+    iou, recall, precision = ratio(hit, union), ratio(hit, in_truth), ratio(hit, in_prediction)
+    pooled = hit.sum(0) / union.sum(0)
+    return VoxelScores(
+        classes=list(classes),
+        samples=n,
+        miou=float(iou.mean()),
+        mrecall=float(recall.mean()),
+        mprecision=float(precision.mean()),
+        maccuracy=float(hit.sum() / in_truth.sum()),
+        iou=iou.tolist(),
+        recall=recall.tolist(),
+        precision=precision.tolist(),
+        pooled_miou=float(pooled.nanmean()),
+        pooled_iou=pooled.tolist(),
+        pooled_recall=(hit.sum(0) / in_truth.sum(0)).tolist(),
+        pooled_precision=(hit.sum(0) / in_prediction.sum(0)).tolist(),
+    )
+
+
+@dataclass(frozen=True)
+class ThicknessScores:
+    """Thickness errors [nm] per layer, bottom to top, over all pixels of the set; ``coverage95`` is the share of
+    pixels whose truth lies within 1.96 standard deviations, None without uncertainties."""
+
+    rmse_nm: list[float]
+    bias_nm: list[float]
+    mae_nm: list[float]
+    coverage95: list[float] | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def thickness_scores(predicted: Array, true: Array, uncertainty: Array | None = None) -> ThicknessScores:
+    """Compare thickness maps (..., l, y, x) [nm] with the truth of the same shape."""
+    p, t = as_tensor(predicted).double(), as_tensor(true).double()
+    if p.shape != t.shape:
+        raise MicrotomoError(f"thickness is {tuple(p.shape)} but truth is {tuple(t.shape)}: compare maps of one shape")
+
+    def per_layer(values: torch.Tensor) -> torch.Tensor:
+        return values.movedim(-3, 0).flatten(1).mean(1)
+
+    error = p - t
+    coverage = None
+    if uncertainty is not None:
+        inside = error.abs() <= 1.96 * as_tensor(uncertainty).double() + 1e-9
+        coverage = per_layer(inside.double()).tolist()
+    return ThicknessScores(
+        rmse_nm=per_layer(error**2).sqrt().tolist(),
+        bias_nm=per_layer(error).tolist(),
+        mae_nm=per_layer(error.abs()).tolist(),
+        coverage95=coverage,
+    )
+
+
+def _labels(volume: Array, name: str, classes: int) -> torch.Tensor:
+    labels = volume if isinstance(volume, torch.Tensor) else torch.as_tensor(volume)
+    if labels.is_floating_point():
+        raise MicrotomoError(f"{name} has {labels.dtype} values: a labelled volume holds integers")
+    if labels.numel() == 0:
+        raise MicrotomoError(f"{name} is empty")
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise MicrotomoError(f"{name} has labels {int(labels.min())}..{int(labels.max())}, classes allow 0..{classes - 1}")
+    return labels

@@ -1,0 +1,63 @@
+"""One registry for every method: solvers, networks, segmenters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import import_module
+from typing import Any
+
+from microtomo.errors import MicrotomoError, nearest
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method: how to call it, what it is for, and whom to cite."""
+
+    name: str
+    task: str
+    summary: str
+    citation: str
+    run: Callable[..., Any]
+    published_miou: float | None = None
+
+
+_METHODS: dict[str, Method] = {}
+_ROOMS = ("microtomo.solvers",)
+
+
+def register(
+    name: str, *, task: str, citation: str, published_miou: float | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator that adds a method under ``name``; the first line of its docstring is its summary."""
+
+    def add(run: Callable[..., Any]) -> Callable[..., Any]:
+        if name in _METHODS:
+            raise MicrotomoError(f"method {name!r} is registered twice")
+        summary = (run.__doc__ or "").strip().splitlines()[0]
+        _METHODS[name] = Method(name, task, summary, citation, run, published_miou)
+        return run
+
+    return add
+
+
+def list_methods(pattern: str = "*", task: str | None = None) -> list[Method]:
+    """Methods whose name matches a wildcard, by name; ``task`` narrows to one kind."""
+    _load()
+    return [
+        m for n, m in sorted(_METHODS.items()) if fnmatchcase(n, pattern) and (task is None or m.task == task)
+    ]
+
+
+def get_method(name: str) -> Method:
+    """The method of that name. Raises MicrotomoError with the nearest names when there is none."""
+    _load()
+    if name not in _METHODS:
+        raise MicrotomoError(f"unknown method {name!r}; {nearest(name, list(_METHODS))} (see `microtomo models`)")
+    return _METHODS[name]
+
+
+def _load() -> None:
+    for room in _ROOMS:
+        import_module(room)

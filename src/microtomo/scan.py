@@ -1,0 +1,148 @@
+"""Scans and reconstructions: arrays with their axes, units and history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from microtomo.errors import MicrotomoError
+from microtomo.materials import Stack, check_energies
+
+Array: TypeAlias = Any
+"""A torch tensor or a NumPy array: what comes in decides what goes out."""
+
+
+class Status(IntEnum):
+    """How the reconstruction of a pixel went."""
+
+    OK = 0
+    POOR_FIT = 1
+    OUT_OF_RANGE = 2
+    NOT_CONVERGED = 3
+
+    @property
+    def message(self) -> str:
+        """What it means and what to do."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.OK: "the model explains the pixel within its noise",
+    Status.POOR_FIT: "no thickness in range explains the pixel: check stack, contrast, normalisation and noise level",
+    Status.OUT_OF_RANGE: "thickness at the end of its range or opaque at every energy: raise max_nm or the beam energy",
+    Status.NOT_CONVERGED: "the solver stopped before it converged: allow more iterations",
+}
+
+
+def as_tensor(values: Array) -> torch.Tensor:
+    """A tensor from a tensor, an array or nested lists; integers and float16 become float32, big-endian is turned."""
+    if isinstance(values, torch.Tensor):
+        tensor = values
+    else:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            raise MicrotomoError(f"expected an array of numbers, got {array.dtype}")
+        if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+            array = array.astype(np.float32)
+        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def like(result: torch.Tensor, source: Array) -> Array:
+    """``result`` as the kind of array ``source`` is: tensors stay tensors, anything else becomes NumPy."""
+    return result if isinstance(source, torch.Tensor) else result.detach().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A multi-energy backscatter scan: signal over bare substrate (1 = substrate).
+
+    ``data`` is (e, y, x) or (n, e, y, x), a tensor or an array; the object also passes for an array itself.
+    ``noise`` is the known relative noise level, None where unknown. ``truth`` holds the thickness maps
+    (l, y, x) or (n, l, y, x) [nm] where they are known (simulated scans).
+    """
+
+    data: Array
+    energies_kev: tuple[float, ...]
+    pixel_nm: float = 10.0
+    stack: Stack | None = None
+    contrast: str | None = None
+    noise: float | None = None
+    truth: Array | None = None
+    history: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.data.ndim not in (3, 4):
+            raise MicrotomoError(f"a scan is (energy, y, x) or (sample, energy, y, x); got shape {tuple(self.data.shape)}")
+        if 0 in self.data.shape:
+            raise MicrotomoError(f"the scan is empty: shape {tuple(self.data.shape)} has an axis of length zero")
+        try:
+            check_energies(tuple(self.energies_kev))
+        except ValueError as error:
+            raise MicrotomoError(str(error)) from None
+        if self.data.shape[-3] != len(self.energies_kev):
+            raise MicrotomoError(
+                f"scan has {self.data.shape[-3]} images but {len(self.energies_kev)} energies "
+                f"({self.energies_kev[0]:g}..{self.energies_kev[-1]:g} keV): pass --energies or trim the scan"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data."""
+        return tuple(self.data.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes: 3, or 4 with a leading sample axis."""
+        return len(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.data.detach().cpu().numpy() if isinstance(self.data, torch.Tensor) else np.asarray(self.data)
+        return np.array(array, dtype=dtype, copy=copy)
+
+    def __getitem__(self, index: Any) -> Array:
+        return self.data[index]
+
+    def normalised(self, rows: slice, columns: slice) -> Scan:
+        """The same scan with every energy divided by its mean over a region of bare substrate (pixel slices)."""
+        from dataclasses import replace
+
+        region = self.data[..., rows, columns]
+        if 0 in region.shape:
+            raise MicrotomoError(f"the substrate region {rows}, {columns} holds no pixel of the {self.shape[-2:]} image")
+        return replace(self, data=self.data / region.mean((-2, -1))[..., None, None])
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a method says of a scan; leading sample axis ``n`` where the scan had one.
+
+    ``thickness`` and ``uncertainty`` (one standard deviation) are (l, y, x) [nm], ``volume`` is (z, y, x) uint8
+    labels (0 empty, k = layer k), ``chi_square`` is (y, x): mean over energies of the squared residual of the
+    re-simulated signal over its noise, about 1 for a good fit; ``status`` is (y, x) codes of :class:`Status`.
+    """
+
+    thickness: Array
+    uncertainty: Array
+    volume: Array
+    chi_square: Array
+    status: Array
+    method: str
+    stack: Stack
+    contrast: str
+    noise: float
+    voxel_nm: float = 10.0
+    pixel_nm: float = 10.0
+    seconds: float = 0.0
+    history: dict[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """One line for a person: method, time, share of pixels that are fine and what ails the others."""
+        status = as_tensor(self.status).long()
+        share = [(Status(s), float((status == s).double().mean())) for s in Status]
+        told = ", ".join(f"{v:.1%} {s.name.lower().replace('_', ' ')}" for s, v in share if v > 0)
+        return f"{self.method}: {told}; mean chi-square {float(as_tensor(self.chi_square).mean()):.2f}; {self.seconds:.2f} s"

@@ -1,0 +1,1 @@
+"""Numerical solvers, one a file."""

@@ -1,0 +1,32 @@
+"""What every reconstruction method is given and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from microtomo.materials import Stack
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The inverse problem: stack, contrast, relative noise level of each sample (n,), and how volumes are drawn."""
+
+    stack: Stack
+    contrast: str
+    noise: Tensor
+    depth: int = 16
+    voxel_nm: float = 10.0
+    rule: str = "floor"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a method finds: thickness and standard deviation (n, l, y, x) [nm], volume (n, z, y, x) uint8, and
+    ``converged`` (n, y, x) bool. A method is ``run(signal (n, e, y, x), problem) -> Estimate``."""
+
+    thickness: Tensor
+    uncertainty: Tensor
+    volume: Tensor
+    converged: Tensor
