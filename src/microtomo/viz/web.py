@@ -1,0 +1,56 @@
+"""A scene as one HTML file that needs no network, no OpenGL libraries to write and no server to open."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from microtomo.output import whole_file, writing
+from microtomo.viz.scene import Scene, Surface, nice_ticks
+
+MOST_FACES = 400_000
+"""Rectangles of a scene that a browser still turns smoothly; pass it to the scene builders as ``most_faces``."""
+
+
+def scene_page(scene: Scene) -> str:
+    """The HTML text: turn, zoom, switch materials off and on, change the z exaggeration; axes in true nm."""
+    floor = min(scene.bounds[4] / scene.z_scale, 0.0)
+    data = {
+        "title": scene.title,
+        "notes": scene.notes,
+        "size_nm": scene.size_nm,
+        "floor_nm": floor,
+        "z_scale": scene.z_scale,
+        "ticks": [nice_ticks(scene.size_nm[0]), nice_ticks(scene.size_nm[1]), nice_ticks(scene.size_nm[2], most=4)],
+        "surfaces": [
+            {"name": s.name, "colour": s.colour, "faces": len(s.faces.corners), "packed": _packed(s, scene, floor)}
+            for s in scene.surfaces
+        ],
+    }
+    text = json.dumps(data).replace("</", "<\\/")
+    page = files("microtomo.viz").joinpath("scene.html").read_text(encoding="utf-8")
+    return page.replace("{{title}}", escape(scene.title or "microtomo scene")).replace("{{data}}", text)
+
+
+def _packed(surface: Surface, scene: Scene, floor: float) -> str:
+    """Corners as shares of the scene's box in 16 bits, one coordinate after the other (which compresses well), then
+    the shades; deflated, base64."""
+    x, y, z = scene.size_nm
+    low, span = np.array([0, 0, floor], dtype=np.float32), np.array([x, y, max(z - floor, 1e-9)], dtype=np.float32)
+    shares = np.rint(np.clip((surface.faces.corners - low) / span, 0, 1) * 65535).astype("<u2")
+    columns = np.ascontiguousarray(shares.reshape(-1, 12).T)
+    return base64.b64encode(zlib.compress(columns.tobytes() + surface.faces.shades.tobytes(), 6)).decode()
+
+
+def render_html(scene: Scene, path: str | Path) -> Path:
+    """Write the scene to one HTML file. Raises MicrotomoError where the file cannot be written."""
+    page = scene_page(scene)
+    with whole_file(path) as temporary, writing(path):
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
