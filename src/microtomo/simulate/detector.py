@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -27,23 +29,33 @@ class Detector(BaseModel):
     gain: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (1.0,)
     offset: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = (0.0,)
 
+    @property
+    def relative_noise(self) -> float:
+        """Relative standard deviation on bare substrate, of Gaussian and shot noise together."""
+        return math.hypot(self.noise, 0.0 if self.electrons_per_pixel is None else self.electrons_per_pixel**-0.5)
+
 
 def detect(signal: Tensor, detector: Detector, seed: int) -> Tensor:
     """Recorded signal, same shape, dtype and device as ``signal`` (..., e, y, x); ``signal`` is left as it is.
 
-    Random numbers are drawn on the CPU from ``seed`` alone, so every device gives the same scan.
+    Random numbers are drawn on the CPU from ``seed`` (0..2^64 - 1) alone, so every device gives the same scan.
+    Differentiable in ``signal`` where there is no shot noise.
     Raises MicrotomoError where gain or offset do not fit the number of energies.
     """
+    from microtomo.simulate.compiled import counter_normals
+
     recorded = signal.clone()
-    generator = torch.Generator().manual_seed(seed)
     if detector.electrons_per_pixel is not None:
-        expected = (recorded * detector.electrons_per_pixel).cpu()
-        recorded = (torch.poisson(expected, generator=generator) / detector.electrons_per_pixel).to(signal.device)
+        expected = (signal.detach().double() * detector.electrons_per_pixel).cpu().numpy()
+        counts = np.random.Generator(np.random.Philox(key=seed)).poisson(expected)
+        recorded = (torch.from_numpy(counts) / detector.electrons_per_pixel).to(signal)
     if detector.noise > 0:
-        normal = torch.randn(signal.shape, generator=generator, dtype=signal.dtype).to(signal.device)
+        normal = torch.from_numpy(counter_normals(signal.numel(), seed)).reshape(signal.shape).to(signal)
         recorded.mul_(normal.mul_(detector.noise).add_(1))
     gain, offset = _per_energy(detector.gain, "gain", signal), _per_energy(detector.offset, "offset", signal)
-    return recorded if gain is None and offset is None else recorded * (1.0 if gain is None else gain) + (offset or 0)
+    if gain is not None:
+        recorded = recorded * gain
+    return recorded if offset is None else recorded + offset
 
 
 def _per_energy(values: tuple[float, ...], name: str, signal: Tensor) -> Tensor | None:
@@ -51,5 +63,7 @@ def _per_energy(values: tuple[float, ...], name: str, signal: Tensor) -> Tensor 
     if values == neutral:
         return None
     if len(values) not in (1, signal.shape[-3]):
-        raise MicrotomoError(f"detector {name} has {len(values)} values for {signal.shape[-3]} energies: give one, or one each")
+        raise MicrotomoError(
+            f"detector {name} has {len(values)} values for {signal.shape[-3]} energies: give one, or one each"
+        )
     return torch.tensor(values, dtype=signal.dtype, device=signal.device)[:, None, None]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +13,11 @@ from microtomo.errors import MicrotomoError
 
 def gradient_noise(gradients: Tensor, height: int, width: int) -> Tensor:
     """Classic gradient noise (Perlin 2002: quintic fade) from given node gradients.
+
+    The fade weights of the four nodes around a pixel are a product of one along y and one along x, so with w the
+    weight of a node along an axis, zero outside its two cells, and r = w times the distance from the node,
+
+        field(y, x) = sum_ij  gy_ij r_i(y) w_j(x) + gx_ij w_i(y) r_j(x).
 
     Parameters
     ----------
@@ -25,33 +33,29 @@ def gradient_noise(gradients: Tensor, height: int, width: int) -> Tensor:
     cells_y, cells_x = gradients.shape[-3] - 1, gradients.shape[-2] - 1
     if cells_y < 1 or cells_x < 1 or gradients.shape[-1] != 2:
         raise MicrotomoError(f"node gradients are (..., cells_y + 1, cells_x + 1, 2); got {tuple(gradients.shape)}")
-    iy, fy = _axis(cells_y, height, gradients)
-    ix, fx = _axis(cells_x, width, gradients)
-    wy, wx = _fade(fy)[:, None], _fade(fx)
-
-    def ramp(dy: int, dx: int) -> Tensor:
-        node = gradients[..., iy + dy, :, :][..., ix + dx, :]
-        return node[..., 0] * (fy - dy)[:, None] + node[..., 1] * (fx - dx)
-
-    low = torch.lerp(ramp(0, 0), ramp(0, 1), wx)
-    high = torch.lerp(ramp(1, 0), ramp(1, 1), wx)
-    return torch.lerp(low, high, wy)
+    wy, ry = _node_weights(cells_y, height, gradients.dtype, gradients.device)
+    wx, rx = _node_weights(cells_x, width, gradients.dtype, gradients.device)
+    field = gradients.new_zeros((*gradients.shape[:-3], height, width))
+    for j in range(cells_x + 1):
+        gy, gx = gradients[..., :, j, None, 0], gradients[..., :, j, None, 1]
+        field += (gy * ry).sum(-2)[..., :, None] * wx[j] + (gx * wy).sum(-2)[..., :, None] * rx[j]
+    return field
 
 
 def random_gradients(seed: int, cells: int = 2) -> Tensor:
     """Node gradients (cells + 1, cells + 1, 2) of one field, components uniform in [-1, 1], float64.
 
-    Drawn on the CPU, so that a seed gives the same field on every device.
+    ``seed`` is 0..2^64 - 1. Drawn on the CPU, so that a seed gives the same field on every device.
     """
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand((cells + 1, cells + 1, 2), generator=generator, dtype=torch.float64) * 2 - 1
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    return torch.from_numpy(generator.uniform(-1, 1, (cells + 1, cells + 1, 2)))
 
 
-def _axis(cells: int, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    position = torch.arange(size, device=like.device, dtype=like.dtype) * (cells / size)
-    index = position.floor().clamp_max(cells - 1)
-    return index.long(), position - index
-
-
-def _fade(t: Tensor) -> Tensor:
-    return t * t * t * (t * (t * 6 - 15) + 10)
+@lru_cache(maxsize=32)
+def _node_weights(cells: int, size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Weight of every node at every pixel of an axis, and weight times distance: (cells + 1, size) each."""
+    position = torch.arange(size, dtype=dtype, device=device) * (cells / size)
+    distance = position - torch.arange(cells + 1, dtype=dtype, device=device)[:, None]
+    t = (1 - distance.abs()).clamp_min(0)
+    weight = t * t * t * (t * (t * 6 - 15) + 10)
+    return weight, weight * distance

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import pi
+from math import cos, pi, sin
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from microtomo.simulate.perlin import gradient_noise, random_gradients
 def make_structure(stack: Stack, kind: str, layer_seeds: Sequence[int], height: int, width: int) -> Tensor:
     """Thickness maps (l, y, x) [nm], float32, of one structure.
 
-    Each layer depends on its own seed alone, so data sets whose layer seeds are disjoint share no field.
+    Each layer depends on its own seed (0..2^64 - 1) alone, so data sets whose layer seeds are disjoint share no field.
     ``kind`` is one of :data:`KINDS`. Raises MicrotomoError for an unknown kind or a size below 1.
     """
     if kind not in KINDS:
@@ -53,7 +54,8 @@ def _positive_noise(seed: int, height: int, width: int) -> Tensor:
 def experimental(k: int, max_nm: float, seed: int, height: int, width: int) -> Tensor:
     """The report's experimental structure: three gold pads of 2/3, 1 and 1/3 of the range under one square of the
     upper layer(s); drawn for 128 x 128 and scaled to the size asked for. Has no randomness."""
-    pads = [(64, 106, 21, 63, 2 / 3), (64, 106, 63, 106, 1.0), (21, 64, 63, 106, 1 / 3)] if k == 0 else [(43, 85, 43, 85, 1.0)]
+    gold = [(64, 106, 21, 63, 2 / 3), (64, 106, 63, 106, 1.0), (21, 64, 63, 106, 1 / 3)]
+    pads = gold if k == 0 else [(43, 85, 43, 85, 1.0)]
     field = torch.zeros(height, width, dtype=torch.float64)
     for top, bottom, left, right, share in pads:
         rows = slice(round(top * height / 128), round(bottom * height / 128))
@@ -64,19 +66,15 @@ def experimental(k: int, max_nm: float, seed: int, height: int, width: int) -> T
 def lithography(k: int, max_nm: float, seed: int, height: int, width: int) -> Tensor:
     """1 to 6 sharp-edged shapes (pads, discs, stripes, steps), the later on top, turned by any angle in half of the
     cases; each with its own thickness between 10 % and all of the range."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
-
+    draw = np.random.Generator(np.random.Philox(key=seed)).uniform
     y = (torch.arange(height, dtype=torch.float64)[:, None] + 0.5) / height - 0.5
     x = (torch.arange(width, dtype=torch.float64) + 0.5) / width - 0.5
     field = torch.zeros(height, width, dtype=torch.float64)
     for _ in range(1 + int(draw(0, 6))):
-        angle = torch.tensor(draw(0, pi) if draw(0, 1) < 0.5 else 0.0, dtype=torch.float64)
+        angle = draw(0, pi) if draw(0, 1) < 0.5 else 0.0
         cy, cx = draw(-0.4, 0.4), draw(-0.4, 0.4)
-        u = (x - cx) * angle.cos() + (y - cy) * angle.sin()
-        v = (y - cy) * angle.cos() - (x - cx) * angle.sin()
+        u = (x - cx) * cos(angle) + (y - cy) * sin(angle)
+        v = (y - cy) * cos(angle) - (x - cx) * sin(angle)
         thickness, half_u, half_v = draw(0.1, 1.0) * max_nm, draw(0.05, 0.3), draw(0.05, 0.3)
         shape = int(draw(0, 4))
         inside = (u.abs() < half_u) & (v.abs() < half_v)
