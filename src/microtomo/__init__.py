@@ -1,1 +1,77 @@
-"""microtomo: what lies under the surface, from multi-energy backscatter scans."""
+"""Multi-energy backscatter SEM tomography: which material, how thick, at every pixel, with an error bar."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import version
+
+    from microtomo.errors import MicrotomoError
+    from microtomo.files import read_reconstruction, read_scan, write_reconstruction, write_scan
+    from microtomo.inversion import reconstruct
+    from microtomo.materials import Layer, Material, Stack, load_stack
+    from microtomo.metrics import thickness_scores, voxel_scores
+    from microtomo.registry import list_methods
+    from microtomo.scan import Reconstruction, Scan, Status
+    from microtomo.simulate.attenuation import backscatter
+    from microtomo.simulate.simulation import simulate_scan
+    from microtomo.simulate.structures import make_structure
+    from microtomo.voxels import thickness_to_volume, volume_to_thickness
+
+    __version__ = version("microtomo")
+
+__all__ = [
+    "Layer",
+    "Material",
+    "MicrotomoError",
+    "Reconstruction",
+    "Scan",
+    "Stack",
+    "Status",
+    "__version__",
+    "backscatter",
+    "list_methods",
+    "load_stack",
+    "make_structure",
+    "read_reconstruction",
+    "read_scan",
+    "reconstruct",
+    "simulate_scan",
+    "thickness_scores",
+    "thickness_to_volume",
+    "volume_to_thickness",
+    "voxel_scores",
+    "write_reconstruction",
+    "write_scan",
+]
+
+_HOMES = {
+    "errors": ("MicrotomoError",),
+    "files": ("read_reconstruction", "read_scan", "write_reconstruction", "write_scan"),
+    "inversion": ("reconstruct",),
+    "materials": ("Layer", "Material", "Stack", "load_stack"),
+    "metrics": ("thickness_scores", "voxel_scores"),
+    "registry": ("list_methods",),
+    "scan": ("Reconstruction", "Scan", "Status"),
+    "simulate.attenuation": ("backscatter",),
+    "simulate.simulation": ("simulate_scan",),
+    "simulate.structures": ("make_structure",),
+    "voxels": ("thickness_to_volume", "volume_to_thickness"),
+}
+
+
+def __getattr__(name: str) -> object:
+    # Imported when first asked for: torch alone takes seconds, and `microtomo --help` needs none of it.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("microtomo")
+    for home, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"microtomo.{home}"), name)
+            return value
+    raise AttributeError(f"module 'microtomo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,119 @@
+"""The command line: verbs, error sentences, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from microtomo.errors import MicrotomoError
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM arrived: leave as after Ctrl-C, so that temporary files go."""
+
+
+class _Verbs(TyperGroup):
+    """Runs a verb and turns what goes wrong into a sentence on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (MicrotomoError, OSError, MemoryError, KeyboardInterrupt) as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            message, code = _told(error)
+            typer.echo(message, err=True)
+            raise typer.Exit(code) from None
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """The sentence for an error and the exit code."""
+    if isinstance(error, _Terminated):
+        return "terminated: unfinished output was removed", 128 + signal.SIGTERM
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted: unfinished output was removed", 128 + signal.SIGINT
+    if isinstance(error, BrokenPipeError):
+        # Nothing more can be written there; without this Python complains again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "error: the program that reads the output has stopped: output is incomplete", 1
+    if isinstance(error, MicrotomoError):
+        return f"error: {error}", 1
+    if isinstance(error, MemoryError):
+        return "error: out of memory: take fewer samples at a time (--batch 1) or a smaller image", 1
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"error: {error.filename}: {error.strerror}: check path, permission and free space", 1
+    return f"error: {error}: check path, permission and free space", 1
+
+
+app = typer.Typer(
+    name="microtomo",
+    cls=_Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"microtomo {version('microtomo')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Multi-energy backscatter SEM tomography: which material, how thick, at every pixel, with an error bar."""
+
+
+def _register() -> None:
+    # Verb modules are light: what is heavy is imported inside the functions.
+    from microtomo.cli.doctor import doctor
+    from microtomo.cli.evaluate import evaluate
+    from microtomo.cli.models import models
+    from microtomo.cli.reconstruct import reconstruct
+
+    for verb in (reconstruct, evaluate, models, doctor):
+        app.command()(verb)
+
+
+_register()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        app(args=None if argv is None else list(argv), prog_name="microtomo")
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else 1
+    except KeyboardInterrupt as error:
+        message, code = _told(error)
+        typer.echo(message, err=True)
+        return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

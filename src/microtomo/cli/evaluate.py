@@ -1,0 +1,117 @@
+"""``microtomo evaluate``: a reconstruction against the truth."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from microtomo.files import Truth
+    from microtomo.scan import Reconstruction
+
+
+def evaluate(
+    reconstruction: Annotated[Path, typer.Argument(help="File that `microtomo reconstruct` wrote.")],
+    truth: Annotated[Path, typer.Argument(help="Simulated scan, data set, file with thickness maps, .npy or .npz.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Score a reconstruction: voxels by the published protocol and pooled, thickness in nm, error bars."""
+    from microtomo.files import read_reconstruction, read_truth
+    from microtomo.sources import naming
+
+    rec = read_reconstruction(reconstruction)
+    known = read_truth(truth)
+    with naming(truth):
+        scores = score(rec, known)
+    if as_json:
+        typer.echo(json.dumps(_plain({"reconstruction": str(reconstruction), "truth": str(truth), **scores})))
+    else:
+        _show(scores, rec)
+
+
+def score(rec: Reconstruction, truth: Truth) -> dict[str, Any]:
+    """Voxel and thickness scores in one dictionary; the true volume follows the published rule unless it is stored.
+
+    Raises MicrotomoError where the truth does not fit the reconstruction.
+    """
+    import numpy as np
+
+    from microtomo.metrics import thickness_scores, voxel_scores
+    from microtomo.voxels import thickness_to_volume
+
+    thickness, volume = _matching(rec, truth)
+    if volume is None or volume.shape != rec.volume.shape:
+        depth = rec.volume.shape[-3]
+        volume = thickness_to_volume(np.asarray(thickness, dtype=float), depth, rec.voxel_nm, "floor")
+    voxels = voxel_scores(rec.volume, volume, ["empty", *rec.stack.symbols])
+    maps = thickness_scores(rec.thickness, thickness, rec.uncertainty)
+    return {"method": rec.method, "layers": list(rec.stack.symbols), **voxels.as_dict(), **maps.as_dict()}
+
+
+def _matching(rec: Reconstruction, truth: Truth) -> tuple[Any, Any]:
+    """True thickness and volume of the samples that the reconstruction holds, in its shape."""
+    from microtomo.errors import MicrotomoError
+
+    thickness, volume = truth
+    if thickness.ndim not in (3, 4) or thickness.dtype.kind not in "fiu":
+        raise MicrotomoError(
+            f"thickness has shape {thickness.shape}: maps are (layer, y, x) or (sample, layer, y, x) in nm"
+        )
+    numbers = rec.history.get("samples")
+    if thickness.ndim == 4 and rec.thickness.ndim == 4 and len(thickness) != len(rec.thickness) and numbers:
+        if max(numbers) >= len(thickness):
+            raise MicrotomoError(
+                f"has {len(thickness)} samples, the reconstruction is of sample {max(numbers)}: is it the same data?"
+            )
+        thickness, volume = thickness[numbers], None if volume is None else volume[numbers]
+    if thickness.ndim == 4 and len(thickness) == 1 and rec.thickness.ndim == 3:
+        thickness, volume = thickness[0], None if volume is None else volume[0]
+    if thickness.ndim == 3 and rec.thickness.ndim == 4 and len(rec.thickness) == 1:
+        thickness, volume = thickness[None], None if volume is None else volume[None]
+    if thickness.shape != rec.thickness.shape:
+        raise MicrotomoError(
+            f"true thickness is {thickness.shape} but reconstructed {rec.thickness.shape}: compare the same scan"
+        )
+    return thickness, volume
+
+
+def _plain(value: Any) -> Any:
+    """The same with NaN as null, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _show(scores: dict[str, Any], rec: Reconstruction) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    per_class = Table(title=f"Voxels: {scores['method']}, {scores['samples']} sample(s)")
+    for column in ("class", "IoU", "recall", "precision", "IoU pooled", "recall pooled", "precision pooled"):
+        per_class.add_column(column, justify="left" if column == "class" else "right")
+    keys = ("iou", "recall", "precision", "pooled_iou", "pooled_recall", "pooled_precision")
+    for k, name in enumerate(scores["classes"]):
+        per_class.add_row(name, *(_number(scores[key][k]) for key in keys))
+    per_class.add_section()
+    means = (scores["miou"], scores["mrecall"], scores["mprecision"], scores["pooled_miou"])
+    per_class.add_row("mean", *(_number(value) for value in means))
+    console.print(per_class)
+    console.print(f"accuracy {_number(scores['maccuracy'])}")
+    maps = Table(title="Thickness")
+    for column in ("layer", "RMSE nm", "bias nm", "mean error nm", "within 1.96 sd"):
+        maps.add_column(column, justify="left" if column == "layer" else "right")
+    for k, name in enumerate(scores["layers"]):
+        coverage = "-" if scores["coverage95"] is None else f"{scores['coverage95'][k]:.1%}"
+        maps.add_row(name, *(f"{scores[key][k]:.3f}" for key in ("rmse_nm", "bias_nm", "mae_nm")), coverage)
+    console.print(maps)
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,165 @@
+"""Reading HDF5 files, whoever wrote them: the default signal, its axes, and what our own files say in attributes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from microtomo.errors import MicrotomoError
+from microtomo.materials import Stack, make_stack
+
+_NM = {"nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micrometer": 1e3, "mm": 1e6, "m": 1e9, "pm": 1e-3, "angstrom": 0.1}
+
+
+@contextmanager
+def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """An HDF5 file, or the index of a data-set folder, open for reading; failures to read become MicrotomoError."""
+    path = Path(path)
+    file_path = path / "index.h5" if path.is_dir() else path
+    if not file_path.exists():
+        raise MicrotomoError(
+            f"{path}: no such file: check the path" if file_path == path else f"{path}: has no index.h5 in it"
+        )
+    with reading(file_path):
+        file = h5py.File(file_path, "r")
+    with file:
+        yield file
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the system's and HDF5's errors while ``path`` is read into one MicrotomoError sentence."""
+    try:
+        yield
+    except MicrotomoError:
+        raise
+    except OSError as error:
+        message = str(error)
+        if "signature not found" in message:
+            raise MicrotomoError(f"{path}: is no HDF5 file: check the path, or that the copy is complete") from error
+        if "truncated file" in message:
+            raise MicrotomoError(f"{path}: is cut off, its end is missing: copy or write it again") from error
+        if error.errno:
+            raise MicrotomoError(f"{path}: cannot be read ({message.split(' (')[0]}): check the path") from error
+        raise MicrotomoError(f"{path}: cannot be read, it seems damaged ({message}): copy or write it again") from error
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise MicrotomoError(f"{path}: cannot be read, it seems damaged ({error}): copy or write it again") from error
+
+
+def default_signal(file: h5py.File) -> h5py.Dataset | None:
+    """The signal of the file's default NXdata group, None where the file names none."""
+    group: Any = file
+    for _ in range(5):
+        if isinstance(group, h5py.Group) and "signal" in group.attrs:
+            signal = group.get(text(group.attrs["signal"]))
+            return signal if isinstance(signal, h5py.Dataset) else None
+        if not isinstance(group, h5py.Group) or "default" not in group.attrs:
+            return None
+        group = group.get(text(group.attrs["default"]))
+    return None
+
+
+def only_candidate(path: Path, file: h5py.File) -> h5py.Dataset:
+    """The one data set with 3 or 4 axes in a file that marks no default. Raises MicrotomoError for none or several."""
+    found: list[h5py.Dataset] = []
+
+    def visit(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim in (3, 4) and item.dtype.kind in "fiu":
+            found.append(item)
+
+    file.visititems(visit)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise MicrotomoError(
+            f"{path}: holds no data set with 3 or 4 axes: a scan is (energy, y, x) or (sample, energy, y, x)"
+        )
+    names = ", ".join(f"{d.name} {d.shape}" for d in found)
+    raise MicrotomoError(f"{path}: which data set is the scan? Mark one as default NXdata, or keep one a file: {names}")
+
+
+def axis_values(signal: h5py.Dataset, axis: int, names: Sequence[str] = ()) -> tuple[np.ndarray, str] | None:
+    """Coordinates along ``axis`` (negative: from the last) of a signal and their unit, None where not given.
+
+    Taken from the NXdata ``axes`` attribute, else from a sibling data set with one of the ``names``.
+    """
+    group = signal.parent
+    named = [text(a) for a in np.atleast_1d(group.attrs.get("axes", []))]
+    candidates = [named[axis]] if len(named) == signal.ndim else []
+    for name in [*candidates, *names]:
+        values = group.get(name)
+        if isinstance(values, h5py.Dataset) and values.ndim == 1 and values.dtype.kind in "fiu":
+            return np.asarray(values[()], dtype=float), text(values.attrs.get("units", ""))
+    return None
+
+
+def pixel_size(path: Path, signal: h5py.Dataset) -> float | None:
+    """Pixel size [nm] from the axes of the signal, None where they say none. Raises where pixels are not square."""
+    sizes = []
+    for axis in (-2, -1):
+        values, units = (axis_values(signal, axis) if signal.ndim in (3, 4) else None) or (np.empty(0), "")
+        if len(values) > 1 and units.lower() in _NM:
+            sizes.append(float(values[-1] - values[0]) / (len(values) - 1) * _NM[units.lower()])
+    if len(sizes) == 2 and not np.isclose(sizes[0], sizes[1], rtol=1e-3):
+        raise MicrotomoError(f"{path}: pixels are {sizes[0]:g} x {sizes[1]:g} nm, not square: resample the images")
+    return sizes[0] if sizes and sizes[0] > 0 else None
+
+
+def shards(data: h5py.Dataset) -> tuple[Path, ...]:
+    """Files behind a virtual data set. HDF5 reads a missing one as fill values, so each is opened here."""
+    if not data.is_virtual:
+        return ()
+    index = Path(data.file.filename)
+    names = dict.fromkeys(source.file_name for source in data.virtual_sources() if source.file_name != ".")
+    paths = tuple(index.parent / name for name in names)
+    for shard in paths:
+        if not shard.exists():
+            raise MicrotomoError(f"{index}: its shard {shard.name} is missing: run generate again, it makes what lacks")
+        with reading(shard), h5py.File(shard, "r"):
+            pass
+    return paths
+
+
+def stack_of(entry: h5py.Group, path: object) -> Stack | None:
+    """The stack that a file names, None where it names none. Raises MicrotomoError where it is spoilt."""
+    if "stack" not in entry.attrs:
+        return None
+    try:
+        table = json.loads(text(entry.attrs["stack"]))
+    except json.JSONDecodeError as error:
+        raise MicrotomoError(f"{path}: attribute stack of /entry is not JSON ({error}): pass the stack") from None
+    if not isinstance(table, dict):
+        raise MicrotomoError(f"{path}: attribute stack of /entry describes no stack: pass the stack")
+    return make_stack(table, source=f"{path}, attribute stack")
+
+
+def history_of(entry: h5py.Group) -> dict[str, Any]:
+    """The configuration stored with a file, empty where there is none or it is not a JSON object."""
+    try:
+        history = json.loads(text(entry.attrs.get("config", "{}")))
+    except json.JSONDecodeError:
+        return {}
+    return history if isinstance(history, dict) else {}
+
+
+def number_of(entry: h5py.Group, name: str, path: object) -> float | None:
+    """A number among the attributes of /entry, None where absent. Raises MicrotomoError where it is none."""
+    if name not in entry.attrs:
+        return None
+    try:
+        return float(entry.attrs[name])
+    except (TypeError, ValueError):
+        raise MicrotomoError(f"{path}: attribute {name} of /entry is {entry.attrs[name]!r}, not a number") from None
+
+
+def text(value: Any) -> str:
+    """A string from an HDF5 attribute, whichever way it was stored."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

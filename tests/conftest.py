@@ -1,0 +1,20 @@
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The folder of reference data, from MICROTOMO_REFERENCE_DATA or beside the repository."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MICROTOMO_REFERENCE_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"reference data is not at {folder}: set MICROTOMO_REFERENCE_DATA to its folder")
+    return folder
