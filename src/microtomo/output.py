@@ -16,6 +16,7 @@ import h5py
 from microtomo.errors import MicrotomoError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SYNC_BYTES = 32 * 2**20
 
 
 def check_output(path: str | Path, inputs: Iterable[str | Path] = (), needs_bytes: int = 0) -> Path:
@@ -115,6 +116,7 @@ class _Sink:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         self._position = 0
+        self._unsynced = 0
         self.error: BaseException | None = None
 
     def close(self) -> None:
@@ -134,10 +136,21 @@ class _Sink:
             done = 0
             while self.error is None and done < len(view):
                 done += os.pwrite(self._file, view[done:], self._position + done)
+            self._unsynced += done
+            if self._unsynced >= _SYNC_BYTES and self.error is None:
+                self._sync()
         except BaseException as error:
             self.error = error
         self._position += len(view)
         return len(view)
+
+    def _sync(self) -> None:
+        # A long file keeps to a few pages of the cache: fresh pages cost several times the write itself on a
+        # virtual machine, and whatever else runs keeps its own.
+        self._unsynced = 0
+        if hasattr(os, "posix_fadvise"):
+            os.fdatasync(self._file)
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")

@@ -44,18 +44,20 @@ def detect(signal: Tensor, detector: Detector, seed: int) -> Tensor:
     """
     from microtomo.simulate.compiled import counter_normals
 
-    recorded = signal.clone()
+    recorded = signal
     if detector.electrons_per_pixel is not None:
         expected = (signal.detach().double() * detector.electrons_per_pixel).cpu().numpy()
         counts = np.random.Generator(np.random.Philox(key=seed)).poisson(expected)
         recorded = (torch.from_numpy(counts) / detector.electrons_per_pixel).to(signal)
     if detector.noise > 0:
         normal = torch.from_numpy(counter_normals(signal.numel(), seed)).reshape(signal.shape).to(signal)
-        recorded.mul_(normal.mul_(detector.noise).add_(1))
+        recorded = normal.mul_(detector.noise).add_(1).mul_(recorded)
     gain, offset = _per_energy(detector.gain, "gain", signal), _per_energy(detector.offset, "offset", signal)
     if gain is not None:
         recorded = recorded * gain
-    return recorded if offset is None else recorded + offset
+    if offset is not None:
+        recorded = recorded + offset
+    return recorded.clone() if recorded is signal else recorded
 
 
 def _per_energy(values: tuple[float, ...], name: str, signal: Tensor) -> Tensor | None:

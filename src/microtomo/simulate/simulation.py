@@ -60,8 +60,7 @@ def simulate_scan(
     detector = detector or _gaussian(noise)
     batch = depth if depth.ndim == 4 else depth[None]
     samples = [
-        detect(_signal(sample, stack, contrast), detector, derive_seed(seed, 0, i, NOISE))
-        for i, sample in enumerate(batch)
+        record(sample, stack, contrast, detector, derive_seed(seed, 0, i, NOISE)) for i, sample in enumerate(batch)
     ]
     data = torch.stack(samples) if depth.ndim == 4 else samples[0]
     return Scan(
@@ -76,11 +75,14 @@ def simulate_scan(
     )
 
 
-def _signal(thickness: Tensor, stack: Stack, contrast: str) -> Tensor:
-    """Ideal signal (e, y, x) of one sample; the compiled kernel where nobody asks for gradients or float64."""
+def record(thickness: Tensor, stack: Stack, contrast: str, detector: Detector, noise_seed: int) -> Tensor:
+    """Recorded signal (e, y, x) of one sample (l, y, x) [nm]: the work of :func:`simulate_scan`, nothing checked.
+
+    Runs the compiled kernel unless somebody asks for gradients, float64 or another device.
+    """
     if thickness.device.type != "cpu" or thickness.dtype != torch.float32 or thickness.requires_grad:
-        return backscatter(thickness, stack, contrast)
-    return torch.from_numpy(fast_backscatter(thickness.numpy(), stack, contrast))
+        return detect(backscatter(thickness, stack, contrast), detector, noise_seed)
+    return detect(torch.from_numpy(fast_backscatter(thickness.numpy(), stack, contrast)), detector, noise_seed)
 
 
 def _with_energies(stack: Stack, energies_kev: tuple[float, ...]) -> Stack:

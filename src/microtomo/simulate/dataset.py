@@ -1,0 +1,217 @@
+"""What a data set is: its configuration, its samples and where each of them stands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from torch import Tensor
+
+from microtomo.errors import MicrotomoError, nearest
+from microtomo.materials import Stack, load_stack, make_stack
+from microtomo.simulate.detector import Detector
+from microtomo.simulate.seeds import KIND, NOISE, derive_seed
+from microtomo.simulate.simulation import record
+from microtomo.simulate.structures import KINDS, make_structure
+
+SPLITS = ("train", "validation", "test")
+SINGLE_FILE = (".h5", ".hdf5", ".nxs")
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Side = Annotated[int, Field(ge=1, le=8192)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class DatasetConfig(BaseModel):
+    """Everything that, with a seed, decides a data set.
+
+    ``samples`` without a split, or ``train``, ``validation`` and ``test`` samples; ``structures`` are kinds of
+    :data:`microtomo.simulate.structures.KINDS` with their weights; ``dtype`` is how signals are stored (``float16``
+    halves the file and rounds by up to 0.05 %); thicknesses are float32 always.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: Count = 0
+    train: Count = 0
+    validation: Count = 0
+    test: Count = 0
+    height: Side = 128
+    width: Side = 128
+    stack: Stack = Field(default_factory=lambda: load_stack("au-al-si"))
+    contrast: Literal["material", "published"] = "material"
+    structures: dict[str, Weight] = Field(default_factory=lambda: {"perlin": 1.0}, min_length=1)
+    detector: Detector = Detector()
+    pixel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    dtype: Literal["float32", "float16"] = "float32"
+    shard_samples: Annotated[int, Field(ge=1, le=100_000)] = 50
+
+    @field_validator("stack", mode="before")
+    @classmethod
+    def _stack(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return make_stack(dict(value))
+        return load_stack(value)
+
+    @field_validator("structures")
+    @classmethod
+    def _kinds(cls, mix: dict[str, float]) -> dict[str, float]:
+        for kind in mix:
+            if kind not in KINDS:
+                raise ValueError(f"unknown structure kind {kind!r}; {nearest(kind, list(KINDS))}")
+        return mix
+
+    @model_validator(mode="after")
+    def _fits(self) -> DatasetConfig:
+        if self.samples and any(self.split_sizes.values()):
+            raise ValueError("give either samples or train, validation and test samples, not both")
+        for name in ("gain", "offset"):
+            count = len(getattr(self.detector, name))
+            if count not in (1, len(self.stack.energies_kev)):
+                raise ValueError(
+                    f"detector.{name} has {count} values for {len(self.stack.energies_kev)} energies: "
+                    "give one, or one each"
+                )
+        return self
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """Samples of each named split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def total(self) -> int:
+        """Samples of all splits together."""
+        return self.samples + sum(self.split_sizes.values())
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample on disk, without the file's own few kilobytes."""
+        signal = len(self.stack.energies_kev) * (4 if self.dtype == "float32" else 2)
+        return self.height * self.width * (signal + 4 * len(self.stack.layers)) + 8 * (len(self.stack.layers) + 4)
+
+    def shards(self) -> list[Shard]:
+        """All shards, in order; the index in this list is the shard index."""
+        sizes = {"": self.samples, **self.split_sizes}
+        return [
+            Shard(split, number, start, min(start + self.shard_samples, size))
+            for split, size in sizes.items()
+            for number, start in enumerate(range(0, size, self.shard_samples))
+        ]
+
+    def fingerprint(self, seed: int) -> str:
+        """Hash of the configuration, seed and package version: equal exactly where the shards are."""
+        told = json.dumps([self.model_dump(mode="json"), seed, version("microtomo")], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+class Shard(NamedTuple):
+    """Samples start..stop of a split ("" where the data set has none)."""
+
+    split: str
+    number: int
+    start: int
+    stop: int
+
+    def path(self, folder: Path) -> Path:
+        """Where the shard stands under the data set's folder."""
+        return folder / self.split / f"shard-{self.number:05d}.h5"
+
+
+class Sample(NamedTuple):
+    """One sample: signal (e, y, x), true thickness (l, y, x) [nm], its structure's kind and the seed of each layer."""
+
+    signal: Tensor
+    thickness: Tensor
+    kind: str
+    layer_seeds: tuple[int, ...]
+
+
+def layer_seeds(config: DatasetConfig, seed: int, split: str, index: int) -> tuple[int, ...]:
+    """Seeds of the layers of a sample, bottom to top; none occurs twice in a data set."""
+    number = ("", *SPLITS).index(split)
+    return tuple(derive_seed(seed, number, index, k) for k in range(len(config.stack.layers)))
+
+
+def make_sample(config: DatasetConfig, seed: int, split: str, index: int) -> Sample:
+    """Sample ``index`` of a split (train, validation, test, or "" where the data set has none).
+
+    Depends on (configuration, seed, split, index) alone.
+    """
+    number = ("", *SPLITS).index(split)
+    kinds = sorted(config.structures)
+    weights = torch.tensor([config.structures[kind] for kind in kinds], dtype=torch.float64).cumsum(0)
+    drawn = derive_seed(seed, number, index, KIND) / 2**64 * float(weights[-1])
+    kind = kinds[min(int((weights <= drawn).sum()), len(kinds) - 1)]
+    seeds = layer_seeds(config, seed, split, index)
+    thickness = make_structure(config.stack, kind, seeds, config.height, config.width)
+    noise_seed = derive_seed(seed, number, index, NOISE)
+    return Sample(record(thickness, config.stack, config.contrast, config.detector, noise_seed), thickness, kind, seeds)
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), **values: Any) -> DatasetConfig:
+    """Configuration from a TOML file, then ``values`` (None is left out), then overrides like ``detector.noise=0.05``.
+
+    Raises MicrotomoError that names the key and, for an unknown one, the nearest known name.
+    """
+    table: dict[str, Any] = {}
+    source = "configuration"
+    if path is not None:
+        source = str(path)
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise MicrotomoError(f"{path}: cannot be read ({error.strerror}): check the path") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise MicrotomoError(f"{path}: is not valid TOML ({error})") from None
+        if isinstance(table.get("stack"), str) and table["stack"].endswith(".toml"):
+            table["stack"] = str(Path(path).parent / table["stack"])
+    for key, value in values.items():
+        if value is not None:
+            _put(table, key.replace("__", "."), value)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise MicrotomoError(f"override {override!r} is no assignment: write --set detector.noise=0.05")
+        _put(table, key.strip(), _toml_value(text.strip()))
+    try:
+        return DatasetConfig(**table)
+    except ValidationError as error:
+        raise MicrotomoError(f"{source}: {_sentence(error)}") from None
+
+
+def _put(table: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = table.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise MicrotomoError(f"cannot set {key}: {parent} is a single value, give it as a whole")
+        table = inner
+    table[last] = value
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = []
+    for e in error.errors():
+        where = ".".join(str(p) for p in e["loc"])
+        if e["type"] == "extra_forbidden":
+            model = Detector if e["loc"][0] == "detector" else DatasetConfig
+            parts.append(f"unknown key {where}; {nearest(str(e['loc'][-1]), list(model.model_fields))}")
+        else:
+            what = e["msg"].removeprefix("Value error, ")
+            parts.append(f"{where}: {what}" if where else what)
+    return "; ".join(parts)

@@ -1,0 +1,199 @@
+"""Generate a data set: in a folder of shards that can be resumed, or in one file."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from microtomo.errors import MicrotomoError
+from microtomo.output import check_output, whole_file, writing
+from microtomo.simulate.dataset import SINGLE_FILE, DatasetConfig, Shard
+from microtomo.simulate.pools import Progress, run_local, run_on_cluster
+from microtomo.simulate.shards import default_workers, is_complete, write_index, write_samples
+
+_DESCRIPTION = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a run did: samples of the data set and how many of them it wrote, bytes on disk, seconds, workers."""
+
+    path: str
+    samples: int
+    written: int
+    bytes: int
+    seconds: float
+    workers: int
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would take: samples in all and still missing, bytes on disk, free bytes, seconds."""
+
+    path: str
+    samples: int
+    missing: int
+    bytes: int
+    free_bytes: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def generate_dataset(
+    config: DatasetConfig,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress = lambda written: None,
+) -> Generated:
+    """Write a data set to a folder (shards and ``index.h5``), or to one file where ``out`` ends in .h5, .hdf5 or .nxs.
+
+    A folder that was left unfinished is completed, with the same bytes as in one go. ``workers`` are processes, all
+    cores when not given; ``scheduler`` is the address of a Dask cluster. ``progress`` is told the samples written.
+    Raises MicrotomoError for a folder of something else, a full disk or a place that cannot be written.
+    """
+    started = time.perf_counter()
+    out = Path(out).absolute()
+    workers = _checked(config, workers)
+    if out.suffix in SINGLE_FILE:
+        if config.samples == 0:
+            raise MicrotomoError(f"{out}: one file holds no splits: give a folder, or samples alone")
+        if scheduler is not None:
+            raise MicrotomoError(f"{out}: a cluster writes shards: give a folder")
+        threads = min(workers, 8)
+        write_samples(out, config, seed, Shard("", 0, 0, config.samples), progress, threads)
+        return _told(out, config, config.samples, started, threads)
+    with _own_folder(out, config, seed):
+        shards = config.shards()
+        missing = [i for i, shard in enumerate(shards) if not is_complete(shard.path(out), config, seed, shard)]
+        todo = sum(shards[i].stop - shards[i].start for i in missing)
+        _check_space(out, todo * config.sample_bytes)
+        if scheduler is not None:
+            run_on_cluster(config, seed, out, missing, scheduler, progress)
+        else:
+            run_local(config, seed, out, missing, workers, progress)
+        for split in {shard.split: None for shard in shards}:
+            write_index(config, seed, out, split)
+    return _told(out, config, todo, started, workers)
+
+
+def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: int | None = None) -> Forecast:
+    """Size and time of a data set, from a second of writing beside ``out``; leaves nothing behind."""
+    out = Path(out).absolute()
+    workers = _checked(config, workers)
+    shards = [Shard("", 0, 0, config.samples)] if out.suffix in SINGLE_FILE else config.shards()
+    missing = sum(s.stop - s.start for s in shards if not is_complete(s.path(out), config, seed, s))
+    parent = _existing(out)
+    with writing(parent), tempfile.TemporaryDirectory(dir=parent, prefix=".microtomo-") as folder:
+        trial = Path(folder) / "trial.h5"
+        write_samples(trial, config, seed, Shard(shards[0].split, 0, 0, 1))
+        count, seconds = 0, 0.0
+        while seconds < 1 and count < 256:
+            count = max(8, 2 * count)
+            started = time.perf_counter()
+            write_samples(trial, config, seed, Shard(shards[0].split, 0, 0, count))
+            seconds = time.perf_counter() - started
+    return Forecast(
+        path=str(out),
+        samples=config.total,
+        missing=missing,
+        bytes=config.total * config.sample_bytes,
+        free_bytes=shutil.disk_usage(parent).free,
+        seconds=missing * seconds / count / min(workers, len(shards) if out.suffix not in SINGLE_FILE else 8),
+    )
+
+
+def _checked(config: DatasetConfig, workers: int | None) -> int:
+    if config.total == 0:
+        raise MicrotomoError("the data set is empty: give --samples, or --train, --validation and --test")
+    if workers is not None and workers < 1:
+        raise MicrotomoError(f"{workers} workers cannot work: give 1 or more")
+    return workers or default_workers()
+
+
+@contextmanager
+def _own_folder(folder: Path, config: DatasetConfig, seed: int) -> Iterator[None]:
+    """Make the folder this data set's, or find that it is already; one run at a time, leftovers of others removed."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise MicrotomoError(f"{folder}: another run is writing this data set: wait for it or stop it") from None
+        description = folder / _DESCRIPTION
+        check_output(description)
+        if description.exists():
+            _check_same(description, config, seed)
+        elif any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise MicrotomoError(f"{folder}: is not empty and holds no data set: choose a new folder")
+        else:
+            told = {
+                "microtomo_version": version("microtomo"),
+                "seed": seed,
+                "config_hash": config.fingerprint(seed),
+                "config": config.model_dump(mode="json"),
+            }
+            with whole_file(description) as temporary, writing(description):
+                temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        for leftover in folder.rglob(".*.partial"):
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _check_same(description: Path, config: DatasetConfig, seed: int) -> None:
+    try:
+        found = json.loads(description.read_text(encoding="utf-8"))
+        same = found["config_hash"] == config.fingerprint(seed)
+        told = {"seed": found["seed"], "microtomo_version": found["microtomo_version"], **found["config"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise MicrotomoError(f"{description}: cannot be understood: choose a new folder") from None
+    if same:
+        return
+    wanted = {"seed": seed, "microtomo_version": version("microtomo"), **config.model_dump(mode="json")}
+    differing = [key for key in wanted if told.get(key) != wanted[key]]
+    raise MicrotomoError(
+        f"{description.parent}: holds a data set of another configuration ({', '.join(differing)} differ): choose a "
+        "new folder, or delete this one"
+    )
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise MicrotomoError(
+            f"{folder}: the data set needs {needed / 1e9:.2f} GB more but the disk has {free / 1e9:.2f} GB free: make "
+            "room, take fewer samples or --dtype float16"
+        )
+
+
+def _existing(path: Path) -> Path:
+    """The path or the nearest folder above it that exists."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _told(path: Path, config: DatasetConfig, written: int, started: float, workers: int) -> Generated:
+    files = [path] if path.is_file() else list(path.rglob("*.h5"))
+    size = sum(file.stat().st_size for file in files)
+    return Generated(str(path), config.total, written, size, time.perf_counter() - started, workers)

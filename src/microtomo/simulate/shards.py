@@ -1,0 +1,182 @@
+"""Files of a data set: shards of samples, and an index that shows them as one."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from microtomo.errors import MicrotomoError
+from microtomo.nexus import create_scan
+from microtomo.output import new_hdf5, writing
+from microtomo.simulate.dataset import DatasetConfig, Sample, Shard, layer_seeds, make_sample
+
+INDEX = "index.h5"
+
+
+def write_shard(
+    config: DatasetConfig, seed: int, shard_index: int, folder: Path, on_sample: Callable[[int], None] | None = None
+) -> Path:
+    """Write one shard of a data set under ``folder`` and return its path.
+
+    A pure function of (configuration, seed, shard index): the bytes are the same in whatever process, order or cluster
+    it runs. The file appears whole or not at all. ``on_sample`` is told the number of samples written so far.
+    Raises MicrotomoError where the file cannot be written.
+    """
+    shard = config.shards()[shard_index]
+    path = shard.path(folder)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_samples(path, config, seed, shard, on_sample)
+    return path
+
+
+def write_samples(
+    path: Path,
+    config: DatasetConfig,
+    seed: int,
+    shard: Shard,
+    on_sample: Callable[[int], None] | None = None,
+    threads: int = 1,
+) -> None:
+    """Write samples start..stop of a split to one file, one sample a chunk; memory holds a few samples at a time."""
+    count = shard.stop - shard.start
+    with one_torch_thread(), new_hdf5(path, needs_bytes=count * config.sample_bytes) as (file, check):
+        data, thickness = _create(file, config, seed, shard)
+        kinds = file["entry/samples/kind"]
+        for i, sample in enumerate(_samples(config, seed, shard, threads)):
+            _put(data, i, sample.signal.numpy() if config.dtype == "float32" else _half(sample.signal))
+            _put(thickness, i, sample.thickness.numpy())
+            kinds[i] = sample.kind
+            check()
+            if on_sample is not None:
+                on_sample(i + 1)
+
+
+def write_index(config: DatasetConfig, seed: int, folder: Path, split: str) -> Path:
+    """Write ``index.h5`` of a split: the layout of a shard, its arrays virtual over all shards, paths relative.
+
+    A sample whose shard is missing reads as NaN.
+    """
+    shards = [shard for shard in config.shards() if shard.split == split]
+    path = folder / split / INDEX
+    with new_hdf5(path) as (file, _):
+        _create(file, config, seed, Shard(split, 0, 0, shards[-1].stop))
+        for name in ("data/data", "thickness/data", "samples/kind"):
+            dataset = file[f"entry/{name}"]
+            layout = h5py.VirtualLayout(dataset.shape, dataset.dtype)
+            for shard in shards:
+                shape = (shard.stop - shard.start, *dataset.shape[1:])
+                layout[shard.start : shard.stop] = h5py.VirtualSource(
+                    shard.path(Path()).name, f"entry/{name}", shape, dataset.dtype
+                )
+            attributes = dict(dataset.attrs)
+            group, own = dataset.parent, name.rpartition("/")[2]
+            del group[own]
+            fill = np.nan if dataset.dtype.kind == "f" else None
+            group.create_virtual_dataset(own, layout, fillvalue=fill).attrs.update(attributes)
+    return path
+
+
+def is_complete(path: Path, config: DatasetConfig, seed: int, shard: Shard) -> bool:
+    """Whether a file holds exactly this shard of this data set."""
+    try:
+        with h5py.File(path) as file:
+            entry = file["entry"]
+            return bool(
+                entry.attrs["config_hash"] == config.fingerprint(seed)
+                and entry["data/data"].shape[0] == shard.stop - shard.start
+                and entry["data/sample"][0] == shard.start
+                and entry.attrs["split"] == shard.split
+            )
+    except (OSError, KeyError, RuntimeError):
+        return False
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch to one thread: many small operations side by side stall each other otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def default_workers() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _samples(config: DatasetConfig, seed: int, shard: Shard, threads: int) -> Iterator[Sample]:
+    """Samples of a shard in order, made ahead by a few threads (the kernels release the interpreter)."""
+    numbers = range(shard.start, shard.stop)
+    if threads == 1:
+        yield from (make_sample(config, seed, shard.split, i) for i in numbers)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Sample]] = deque()
+        try:
+            for i in numbers:
+                waiting.append(pool.submit(make_sample, config, seed, shard.split, i))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _put(dataset: h5py.Dataset, i: int, sample: np.ndarray) -> None:
+    if dataset.chunks == (1, *sample.shape):
+        dataset.id.write_direct_chunk((i, 0, 0, 0), np.ascontiguousarray(sample))  # without the copies of a slice
+    else:
+        dataset[i] = sample
+
+
+def _half(signal: torch.Tensor) -> np.ndarray:
+    rounded = signal.to(torch.float16)
+    if not bool(torch.isfinite(rounded).all()):
+        raise MicrotomoError("a signal above 65504 does not fit float16: use float32, or check the detector's gain")
+    return np.asarray(rounded.numpy())
+
+
+def _create(file: h5py.File, config: DatasetConfig, seed: int, shard: Shard) -> tuple[h5py.Dataset, h5py.Dataset]:
+    stack, count = config.stack, shard.stop - shard.start
+    attributes = {
+        "config": config.model_dump(mode="json"),
+        "config_hash": config.fingerprint(seed),
+        "seed": seed,
+        "split": shard.split,
+        "stack": stack,
+        "contrast": config.contrast,
+        "noise": config.detector.relative_noise,
+        "pixel_nm": config.pixel_nm,
+    }
+    data, thickness = create_scan(
+        file,
+        (count, len(stack.energies_kev), config.height, config.width),
+        config.dtype,
+        energies_kev=stack.energies_kev,
+        pixel_nm=config.pixel_nm,
+        attributes=attributes,
+        layers=len(stack.layers),
+        first_sample=shard.start,
+    )
+    samples = file["entry"].create_group("samples")
+    samples.attrs["NX_class"] = "NXcollection"
+    seeds = [layer_seeds(config, seed, shard.split, i) for i in range(shard.start, shard.stop)]
+    samples.create_dataset("layer_seeds", data=np.array(seeds, dtype=np.uint64))
+    samples.create_dataset("split", data=np.full(count, shard.split, dtype="S10"))
+    samples.create_dataset("kind", shape=(count,), dtype="S12")
+    assert thickness is not None
+    return data, thickness
