@@ -92,8 +92,8 @@ def fast_backscatter(
 ) -> np.ndarray:
     """:func:`backscatter` of one float32 array (l, y, x) [nm] by a compiled kernel on one core: (e, y, x) float32.
 
-    Agrees with the tensor version to 1e-6, has no gradients and is about fifteen times as fast. A pixel's spectrum is
-    the same to the bit wherever the pixel stands. Raises MicrotomoError as :func:`backscatter` does.
+    Agrees with the tensor version to 1e-6, has no gradients and is about fifteen times as fast, more on
+    terraces. A pixel's spectrum is the same to the bit wherever the pixel stands. Raises MicrotomoError as :func:`backscatter` does.
     """
     from microtomo.simulate.compiled import fill_signal
 
@@ -101,11 +101,12 @@ def fast_backscatter(
     energies = np.asarray(energies_kev or stack.energies_kev)
     materials = [layer.material for layer in stack.layers]
     depth = np.ascontiguousarray(thickness, dtype=np.float32).reshape(len(materials), -1)
-    starts = np.flatnonzero((depth[:, 1:] != depth[:, :-1]).any(0)) + 1
-    starts = np.concatenate([[0], starts]) if 2 * len(starts) < depth.shape[1] else None
-    signal = np.empty((len(energies), depth.shape[1] if starts is None else len(starts)), dtype=np.float32)
+    pixels = depth.shape[1]
+    starts = np.flatnonzero(np.append(True, (depth[:, 1:] != depth[:, :-1]).any(0)))
+    terraced = 2 * len(starts) < pixels  # one spectrum serves a whole run of equal pixels
+    signal = np.empty((len(energies), len(starts) if terraced else pixels), dtype=np.float32)
     fill_signal(
-        depth if starts is None else np.ascontiguousarray(depth[:, starts]),
+        np.ascontiguousarray(depth[:, starts]) if terraced else depth,
         (74 * energies**1.55).astype(np.float32),
         np.array([m.density_g_cm3**0.91 for m in materials], dtype=np.float32),
         np.array([attenuation_factor(m.atomic_number) for m in materials], dtype=np.float32),
@@ -113,8 +114,8 @@ def fast_backscatter(
         contrast == "published",
         signal,
     )
-    if starts is not None:  # terraces: one spectrum serves a whole run of equal pixels
-        signal = np.repeat(signal, np.diff(starts, append=depth.shape[1]), axis=1)
+    if terraced:
+        signal = np.repeat(signal, np.diff(starts, append=pixels), axis=1)
     return signal.reshape(len(energies), *thickness.shape[-2:])
 
 

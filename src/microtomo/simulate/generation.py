@@ -17,10 +17,11 @@ from pathlib import Path
 from microtomo.errors import MicrotomoError
 from microtomo.output import check_output, whole_file, writing
 from microtomo.simulate.dataset import SINGLE_FILE, DatasetConfig, Shard
-from microtomo.simulate.pools import Progress, run_local, run_on_cluster
+from microtomo.simulate.pools import Progress, run_here, run_local, run_on_cluster
 from microtomo.simulate.shards import default_workers, is_complete, write_index, write_samples
 
 _DESCRIPTION = "dataset.json"
+_SMALL_BYTES = 2e9
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,14 @@ def generate_dataset(
 ) -> Generated:
     """Write a data set to a folder (shards and ``index.h5``), or to one file where ``out`` ends in .h5, .hdf5 or .nxs.
 
-    A folder that was left unfinished is completed, with the same bytes as in one go. ``workers`` are processes, all
-    cores when not given; ``scheduler`` is the address of a Dask cluster. ``progress`` is told the samples written.
+    A folder that was left unfinished is completed, with the same bytes as in one go. ``workers`` are processes; when
+    not given, one for each core, or threads of this process for what takes a few seconds. ``scheduler`` is the address
+    of a Dask cluster. ``progress`` is told the samples of the data set that are there by now.
     Raises MicrotomoError for a folder of something else, a full disk or a place that cannot be written.
     """
     started = time.perf_counter()
     out = Path(out).absolute()
+    in_process = workers is None or workers == 1
     workers = _checked(config, workers)
     if out.suffix in SINGLE_FILE:
         if config.samples == 0:
@@ -86,10 +89,17 @@ def generate_dataset(
         missing = [i for i, shard in enumerate(shards) if not is_complete(shard.path(out), config, seed, shard)]
         todo = sum(shards[i].stop - shards[i].start for i in missing)
         _check_space(out, todo * config.sample_bytes)
+
+        def advance(written: int) -> None:
+            progress(config.total - todo + written)
+
+        advance(0)
         if scheduler is not None:
-            run_on_cluster(config, seed, out, missing, scheduler, progress)
+            run_on_cluster(config, seed, out, missing, scheduler, advance)
+        elif in_process and todo * config.sample_bytes < _SMALL_BYTES:
+            run_here(config, seed, out, missing, workers, advance)
         else:
-            run_local(config, seed, out, missing, workers, progress)
+            run_local(config, seed, out, missing, workers, advance)
         for split in {shard.split: None for shard in shards}:
             write_index(config, seed, out, split)
     return _told(out, config, todo, started, workers)
@@ -142,9 +152,12 @@ def _own_folder(folder: Path, config: DatasetConfig, seed: int) -> Iterator[None
             raise MicrotomoError(f"{folder}: another run is writing this data set: wait for it or stop it") from None
         description = folder / _DESCRIPTION
         check_output(description)
-        if description.exists():
+        started = any(folder.rglob("*.h5"))
+        if started and description.exists():
             _check_same(description, config, seed)
-        elif any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        elif started or any(
+            entry.is_file() and entry != description and entry.name[0] != "." for entry in folder.iterdir()
+        ):
             raise MicrotomoError(f"{folder}: is not empty and holds no data set: choose a new folder")
         else:
             told = {

@@ -24,6 +24,22 @@ Progress = Callable[[int], None]
 """Told how many samples have been written by now."""
 
 
+def run_here(
+    config: DatasetConfig, seed: int, folder: Path, missing: Sequence[int], threads: int, progress: Progress
+) -> None:
+    """Write the shards ``missing`` one after the other with a few threads: right for a few seconds of work, which is
+    what worker processes take to start."""
+    shards = config.shards()
+    before = 0
+
+    def on_sample(count: int) -> None:
+        progress(before + count)
+
+    for index in missing:
+        write_shard(config, seed, index, folder, on_sample, threads)
+        before += shards[index].stop - shards[index].start
+
+
 def run_local(
     config: DatasetConfig, seed: int, folder: Path, missing: Sequence[int], workers: int, progress: Progress
 ) -> None:

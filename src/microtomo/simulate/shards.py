@@ -22,7 +22,12 @@ INDEX = "index.h5"
 
 
 def write_shard(
-    config: DatasetConfig, seed: int, shard_index: int, folder: Path, on_sample: Callable[[int], None] | None = None
+    config: DatasetConfig,
+    seed: int,
+    shard_index: int,
+    folder: Path,
+    on_sample: Callable[[int], None] | None = None,
+    threads: int = 1,
 ) -> Path:
     """Write one shard of a data set under ``folder`` and return its path.
 
@@ -34,7 +39,7 @@ def write_shard(
     path = shard.path(folder)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_samples(path, config, seed, shard, on_sample)
+    write_samples(path, config, seed, shard, on_sample, threads)
     return path
 
 

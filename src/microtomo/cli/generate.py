@@ -1,0 +1,166 @@
+"""``microtomo generate``: simulate a data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from microtomo.simulate.pools import Progress
+
+
+def generate(
+    out: Annotated[Path, typer.Argument(help="Folder to write to, or one file (.h5, .hdf5, .nxs).")],
+    samples: Annotated[int | None, typer.Option(min=1, help="Samples, without a split.")] = None,
+    train: Annotated[int | None, typer.Option(min=0, help="Samples to train with, in OUT/train.")] = None,
+    validation: Annotated[int | None, typer.Option(min=0, help="Samples in OUT/validation.")] = None,
+    test: Annotated[int | None, typer.Option(min=0, help="Samples in OUT/test.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same data set.")] = 0,
+    size: Annotated[str | None, typer.Option(help="Pixels: 128, or HEIGHTxWIDTH.")] = None,
+    stack: Annotated[str | None, typer.Option(help="Built-in stack or TOML file.  [default: au-al-si]")] = None,
+    structures: Annotated[
+        str | None, typer.Option(help="Kinds with weights: perlin,lithography=0.3.  [default: perlin]")
+    ] = None,
+    contrast: Annotated[str | None, typer.Option(help="material (default) or published.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Relative Gaussian noise, 0.02 for 2 %.  [default: 0.02]")] = None,
+    dose: Annotated[float | None, typer.Option(help="Electrons per pixel and energy, for shot noise.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 (default) or float16 signals.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration as TOML; options override it.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any configuration value: detector.gain=[2].")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.  [default: all cores]")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler to work on.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell size and time, write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")] = False,
+) -> None:
+    """Simulate a data set: random structures, their scans with noise, and the true thickness.
+
+    Run it again to finish what was interrupted: finished shards are kept.
+    """
+    height, width = _size(size)
+    mix = _mix(structures)
+    from microtomo.simulate.dataset import load_config
+    from microtomo.simulate.generation import forecast, generate_dataset
+
+    configuration = load_config(
+        config,
+        override or [],
+        samples=samples,
+        train=train,
+        validation=validation,
+        test=test,
+        height=height,
+        width=width,
+        stack=stack,
+        structures=mix,
+        contrast=contrast,
+        detector__noise=noise,
+        detector__electrons_per_pixel=dose,
+        dtype=dtype,
+    )
+    if dry_run:
+        expected = forecast(configuration, out, seed=seed, workers=workers)
+        if as_json:
+            typer.echo(json.dumps(expected.as_dict()))
+            return
+        typer.echo(
+            f"{expected.samples} samples, {expected.missing} to write\n"
+            f"{_size_of(expected.bytes)} on disk, {_size_of(expected.free_bytes)} free\n"
+            f"about {_time_of(expected.seconds)}"
+        )
+        return
+    try:
+        with _progress(configuration.total) as progress:
+            made = generate_dataset(
+                configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=progress
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: finished shards stay in {out}, the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(made.as_dict()))
+        return
+    typer.echo(made.path)
+    rate = f" at {made.written / made.seconds:.0f} samples/s" if made.written else ""
+    typer.echo(
+        f"{made.samples} samples, {made.written} written in {_time_of(made.seconds)}{rate}, {_size_of(made.bytes)}",
+        err=True,
+    )
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Progress]:
+    """A bar on stderr with rate and time left; plain lines every ten seconds where stderr is no terminal."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed:.0f} samples/s" if task.speed else "")
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(elapsed_when_finished=True))
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda written: bar.update(task, completed=written)
+        return
+    started = told = time.monotonic()
+    before: int | None = None
+
+    def tell(written: int) -> None:
+        nonlocal told, before
+        before = written if before is None else before
+        now = time.monotonic()
+        if now - told >= 10 and written > before:
+            told = now
+            rate = (written - before) / (now - started)
+            left = _time_of(max(0, total - written) / rate)
+            typer.echo(f"{written} of {total} samples, {rate:.0f} samples/s, {left} left", err=True)
+
+    yield tell
+
+
+def _size(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"{text!r} is no size: write 128 or 96x160", param_hint="--size")
+    return int(parts[0]), int(parts[-1])
+
+
+def _mix(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    mix = {}
+    for part in text.split(","):
+        kind, equals, weight = part.partition("=")
+        try:
+            mix[kind.strip()] = float(weight) if equals else 1.0
+        except ValueError:
+            raise typer.BadParameter(
+                f"{part!r} is no kind with a weight: write lithography=0.3", param_hint="--structures"
+            ) from None
+    return mix
+
+
+def _size_of(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _time_of(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
