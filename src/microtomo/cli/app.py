@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def terminate(number: int, frame: FrameType | None) -> None:
         raise _Terminated
 
-    signal.signal(signal.SIGTERM, terminate)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         app(args=None if argv is None else list(argv), prog_name="microtomo")
     except SystemExit as leave:
@@ -112,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, code = _told(error)
         typer.echo(message, err=True)
         return code
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 
