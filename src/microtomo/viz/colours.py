@@ -40,7 +40,7 @@ def material_colours(symbols: Sequence[str]) -> dict[str, str]:
     """Colour ``#RRGGBB`` of each material of one picture; none is given twice.
 
     Built-in materials have a fixed colour. Other materials, and the later of two that share one, take the first free
-    colour of the palette from a place that depends on the symbol alone, so a material keeps its colour between pictures.
+    colour of the palette from a place that depends on the symbol alone, so that pictures agree.
     """
     symbols = list(dict.fromkeys(symbols))
     colours: dict[str, str] = {}

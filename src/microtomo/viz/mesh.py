@@ -1,8 +1,8 @@
-"""Closed surfaces of layers as axis-aligned rectangles: from thickness maps, true to thickness, or from a labelled volume.
+"""Closed surfaces of layers as axis-aligned rectangles: true to thickness from maps, or from a labelled volume.
 
 Coordinates are in nm, right-handed, seen as the image is seen from above: x along the columns, y = 0 at the last row
-and rising towards row 0, z up from the substrate. Rectangles are (q, 4, 3) float32, anticlockwise seen from outside, each with a shade
-(q,) in 0..255: brightness of the face under a fixed light, 200 for a flat top.
+and rising towards row 0, z up from the substrate. Rectangles are (q, 4, 3) float32, anticlockwise seen from outside,
+each with a shade (q,) in 0..255: brightness of the face under a fixed light, 200 for a flat top.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def rectangles(valid: Array, *keys: Array) -> tuple[Array, ...]:
 
 
 def shade(slope_x: Any, slope_y: Any) -> Array:
-    """Shade (uint8, steps of 4 so that neighbours merge) of a surface with slopes dz/dx, dz/dy under the fixed light."""
+    """Shade (uint8, steps of 4 so that neighbours merge) of a surface of slopes dz/dx, dz/dy under the fixed light."""
     lit = (_LIGHT[2] - _LIGHT[0] * slope_x - _LIGHT[1] * slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
     brightness = _AMBIENT + (1 - _AMBIENT) * np.clip(lit, 0, None) / _LIGHT[2]
-    return (np.clip(np.rint(brightness * FLAT_SHADE / 4) * 4, 0, 236)).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(brightness * FLAT_SHADE / 4) * 4, 0, 236)).astype(np.uint8)
 
 
 def hillshade(surface: Array, pixel_nm: float, z_scale: float) -> Array:
@@ -133,7 +133,7 @@ def _place(parts: list[Faces], height: int, pixel_nm: float) -> Faces:
 
 def voxel_faces(mask: Array, shades: Array, voxel_nm: float, pixel_nm: float) -> Faces:
     """Surface of the true voxels of (z, y, x); ``shades`` (y, x) are those of its upward faces."""
-    depth, height, width = mask.shape
+    height = mask.shape[1]
     out = []
     padded = np.pad(mask, 1)
     inner = (slice(1, -1),) * 3

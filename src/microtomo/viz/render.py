@@ -22,7 +22,7 @@ AZIMUTH, ELEVATION = 28.0, 34.0
 
 @dataclass(frozen=True)
 class Label:
-    """Text at a place of the scene [nm, z exaggerated]; ``side`` is where the text stands: ``left``, ``right`` or ``below``."""
+    """Text at a place of the scene [nm, z exaggerated]; it stands to the ``left``, ``right`` or ``below``: ``side``."""
 
     text: str
     at: tuple[float, float, float]

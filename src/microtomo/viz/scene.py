@@ -31,7 +31,7 @@ class Surface:
     opacity: float = 1.0
 
     def rgb(self) -> np.ndarray:
-        """Colour of each face (q, 3) uint8: the material's colour under the scene's light; flat tops have it exactly."""
+        """Colour of each face (q, 3) uint8: the material's under the scene's light; flat tops have it exactly."""
         light = self.faces.shades.astype(np.float32)[:, None] / FLAT_SHADE
         colour = np.array(rgb(self.colour), dtype=np.float32)
         lighter = np.clip(light - 1, 0, None)
@@ -139,10 +139,9 @@ def volume_scene(
     labels = np.asarray(volume.detach().cpu() if hasattr(volume, "detach") else volume)
     if labels.ndim != 3 or 0 in labels.shape or labels.dtype.kind not in "iu":
         raise MicrotomoError(f"a labelled volume is (z, y, x) integers; got {labels.dtype} of shape {labels.shape}")
-    if int(labels.min()) < 0 or int(labels.max()) > len(stack.layers):
-        raise MicrotomoError(
-            f"volume has labels {int(labels.min())}..{int(labels.max())}; stack {stack.name} has layers 1..{len(stack.layers)}"
-        )
+    least, most = int(labels.min()), int(labels.max())
+    if least < 0 or most > len(stack.layers):
+        raise MicrotomoError(f"volume has labels {least}..{most}; stack {stack.name} has layers 1..{len(stack.layers)}")
     filled = labels > 0
     heights = np.where(filled.any(0), len(labels) - filled[::-1].argmax(0), 0) * voxel_nm
     size = (labels.shape[2] * pixel_nm, labels.shape[1] * pixel_nm, float(heights.max()))

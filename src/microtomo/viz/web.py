@@ -33,7 +33,7 @@ def scene_page(scene: Scene) -> str:
             for s in scene.surfaces
         ],
     }
-    text = json.dumps(data).replace("</", "<\\/")
+    text = json.dumps(data).replace("<", "\\u003c")
     page = files("microtomo.viz").joinpath("scene.html").read_text(encoding="utf-8")
     return page.replace("{{title}}", escape(scene.title or "microtomo scene")).replace("{{data}}", text)
 

@@ -1,0 +1,294 @@
+"""Matplotlib figures of maps, sections, spectra and scores. No pyplot: no global state, no display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from microtomo.errors import MicrotomoError
+from microtomo.materials import Stack
+from microtomo.output import whole_file, writing
+from microtomo.scan import Status, as_tensor
+from microtomo.viz import colours
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8.5,
+    "figure.titlesize": 12,
+    "axes.spines.top": True,
+    "text.color": colours.INK,
+    "axes.labelcolor": colours.INK,
+    "xtick.color": colours.INK,
+    "ytick.color": colours.INK,
+    "figure.facecolor": "white",
+    "axes.formatter.useoffset": False,
+}
+
+
+def styled(draw: Any) -> Any:
+    """Draw a figure in the package's style."""
+
+    @wraps(draw)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def new_figure(width: float, height: float, title: str = "", layout: str = "constrained") -> Figure:
+    """An empty figure, in inches, whose parts make room for one another; ``compressed`` for images of one size."""
+    figure = Figure(figsize=(width, height), layout=layout)  # type: ignore[arg-type,unused-ignore]
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+@styled
+def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
+    """Write a figure whole or not at all; the suffix says the format. Raises MicrotomoError where it cannot."""
+    kind = Path(path).suffix.lstrip(".").lower() or "png"
+    with whole_file(path) as temporary, writing(path):
+        figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12)
+    return Path(path)
+
+
+def array(values: Any) -> np.ndarray:
+    """A NumPy array of a tensor or array."""
+    return np.asarray(as_tensor(values).detach().cpu().numpy())
+
+
+def lateral(pixel_nm: float, shape: Sequence[int]) -> tuple[list[float], str]:
+    """Extent of an image (y, x) for ``imshow`` with row 0 on top, and its unit: nm, or um from 5 um on."""
+    high, wide = shape[-2] * pixel_nm, shape[-1] * pixel_nm
+    unit, per = ("µm", 1e-3) if max(high, wide) > 5000 else ("nm", 1.0)
+    return [0.0, wide * per, high * per, 0.0], unit
+
+
+def _label_edges(axes: Any, unit: str) -> None:
+    """Ticks on all, numbers and axis names on the lowest row and the first column."""
+    for (r, c), axis in np.ndenumerate(axes):
+        lowest, first = r == len(axes) - 1, c == 0
+        axis.tick_params(labelbottom=lowest, labelleft=first)
+        axis.locator_params(nbins=4)
+        axis.set_xlabel(f"x [{unit}]" if lowest else "")
+        axis.set_ylabel(f"y [{unit}]" if first else "")
+
+
+@styled
+def thickness_figure(
+    maps: Mapping[str, Any], stack: Stack, *, truth: Any = None, pixel_nm: float = 10.0, title: str = ""
+) -> Figure:
+    """Thickness maps: a row a layer (top layer first), columns truth and each method; below each map its error.
+
+    ``maps`` are thickness maps (l, y, x) [nm] by method. A layer's maps share one scale, its errors another,
+    symmetric about 0 and cut at the 99.5th percentile. Raises MicrotomoError for maps that do not fit the stack.
+    """
+    arrays = {name: _maps(name, m, stack) for name, m in maps.items()}
+    true = None if truth is None else _maps("truth", truth, stack)
+    shown = ({} if true is None else {"truth": true}) | arrays
+    errors = {} if true is None else {name: m - true for name, m in arrays.items()}
+    columns, layers, rows = len(shown), len(stack.layers), 2 if errors else 1
+    figure = new_figure(1.6 + 2.3 * columns, 0.5 + 2.25 * layers * rows, title, layout="compressed")
+    axes = figure.subplots(layers * rows, columns, squeeze=False, sharex=True, sharey=True)
+    extent, unit = lateral(pixel_nm, next(iter(shown.values())).shape)
+    for row, k in enumerate(reversed(range(layers))):
+        symbol = stack.symbols[k]
+        top = _top([m[k] for m in shown.values()]) if true is None or not true[k].any() else float(true[k].max())
+        _row(figure, axes[rows * row], [(f"{symbol}: {n}", m[k]) for n, m in shown.items()], extent,
+             colours.THICKNESS_MAP, (0.0, max(top, 1e-3)), f"{symbol} thickness [nm]")  # fmt: skip
+        if errors:
+            limit = max(max(float(np.percentile(np.abs(e[k]), 99.5)) for e in errors.values()), 0.01 * stack.max_nm[k])
+            images = [(f"error, rmse {_short(np.sqrt((e[k] ** 2).mean()))} nm", e[k]) for e in errors.values()]
+            axes[rows * row + 1, 0].remove()
+            _row(figure, axes[rows * row + 1, 1:], images, extent,
+                 colours.ERROR_MAP, (-limit, limit), f"{symbol}: found − true [nm]")  # fmt: skip
+    _label_edges(axes, unit)
+    return figure
+
+
+def _row(
+    figure: Figure,
+    axes: Any,
+    images: Sequence[tuple[str, np.ndarray]],
+    extent: Any,
+    cmap: str,
+    limits: tuple[float, float],
+    label: str,
+) -> None:
+    """Images on one colour scale, with a bar that shows by its ends where values lie beyond it."""
+    low, high = limits
+    for axis, (name, image) in zip(axes, images, strict=True):
+        picture = axis.imshow(image, cmap=cmap, vmin=low, vmax=high, extent=extent, interpolation="nearest")
+        axis.set_title(name)
+    slack = 0.001 * (high - low)
+    over = any(float(np.nanmax(m)) > high + slack for _, m in images)
+    under = any(float(np.nanmin(m)) < low - slack for _, m in images)
+    extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get((over, under), "neither")
+    figure.colorbar(picture, ax=list(axes), extend=extend, pad=0.01).set_label(label)
+
+
+def _top(images: Sequence[np.ndarray]) -> float:
+    """The largest value, unless single pixels stand far above all others."""
+    top, usual = max(float(m.max()) for m in images), max(float(np.percentile(m, 99.9)) for m in images)
+    return top if top <= 1.3 * usual else max(usual, 0.2 * top)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.1g}"
+
+
+@styled
+def uncertainty_figure(maps: Mapping[str, Any], stack: Stack, *, pixel_nm: float = 10.0, title: str = "") -> Figure:
+    """One standard deviation (l, y, x) [nm] by method: a row a layer (top layer first), a column a method."""
+    arrays = {name: _maps(name, m, stack) for name, m in maps.items()}
+    layers = len(stack.layers)
+    figure = new_figure(1.6 + 2.3 * len(arrays), 0.5 + 2.25 * layers, title, layout="compressed")
+    axes = figure.subplots(layers, len(arrays), squeeze=False, sharex=True, sharey=True)
+    extent, unit = lateral(pixel_nm, next(iter(arrays.values())).shape)
+    for row, k in enumerate(reversed(range(layers))):
+        top = max(max(float(np.nanpercentile(m[k], 99)) for m in arrays.values()), 1e-3)
+        _row(figure, axes[row], [(f"{stack.symbols[k]}: {n}", m[k]) for n, m in arrays.items()], extent,
+             colours.UNCERTAINTY_MAP, (0.0, top), f"{stack.symbols[k]} standard deviation [nm]")  # fmt: skip
+    _label_edges(axes, unit)
+    return figure
+
+
+@styled
+def fit_figure(chi_square: Any, status: Any, *, pixel_nm: float = 10.0, title: str = "") -> Figure:
+    """Chi-square per pixel (about 1 for a good fit) and the status of each pixel with its share."""
+    chi, codes = array(chi_square), array(status).astype(int)
+    figure = new_figure(9.2, 4.0, title, layout="compressed")
+    axes = figure.subplots(1, 2, squeeze=False, sharex=True, sharey=True)
+    extent, unit = lateral(pixel_nm, chi.shape)
+    top = max(2.0, float(np.nanpercentile(chi, 99.5)))
+    picture = axes[0, 0].imshow(
+        chi, cmap=colours.THICKNESS_MAP, vmin=0, vmax=top, extent=extent, interpolation="nearest"
+    )
+    axes[0, 0].set_title(f"chi-square per energy, mean {np.nanmean(chi):.2f}")
+    figure.colorbar(picture, ax=axes[0, 0], extend="max" if np.nanmax(chi) > top else "neither").set_label("chi-square")
+    axes[0, 1].imshow(
+        codes, cmap=ListedColormap(colours.STATUS_COLOURS), vmin=-0.5, vmax=len(Status) - 0.5, extent=extent,
+        interpolation="nearest",
+    )  # fmt: skip
+    axes[0, 1].set_title("status")
+    names = [f"{s.name.lower().replace('_', ' ')} {(codes == s).mean():.1%}" for s in Status]
+    patches = [Patch(facecolor=c, edgecolor="#999") for c in colours.STATUS_COLOURS]
+    axes[0, 1].legend(patches, names, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, frameon=False)
+    _label_edges(axes, unit)
+    return figure
+
+
+@styled
+def scan_figure(
+    data: Any, energies_kev: Sequence[float], *, pixel_nm: float = 10.0, title: str = "", panels: int = 4
+) -> Figure:
+    """Images of a scan (e, y, x) at a few energies from first to last on one grey scale, signal over substrate."""
+    signal = array(data)
+    chosen = sorted({round(i) - 1 for i in np.geomspace(1, len(signal), min(panels, len(signal)))})
+    figure = new_figure(1.6 + 2.5 * len(chosen), 3.3, title, layout="compressed")
+    axes = figure.subplots(1, len(chosen), squeeze=False, sharex=True, sharey=True)
+    extent, unit = lateral(pixel_nm, signal.shape)
+    low, high = (float(v) for v in np.nanpercentile(signal[chosen], (0.1, 99.9)))
+    images = [(f"{energies_kev[e]:g} keV", signal[e]) for e in chosen]
+    _row(figure, axes[0], images, extent, colours.SIGNAL_MAP, (low, max(high, low + 1e-3)), "signal over substrate")
+    _label_edges(axes, unit)
+    return figure
+
+
+@styled
+def section_figure(
+    volumes: Mapping[str, Any],
+    stack: Stack,
+    row: int,
+    *,
+    voxel_nm: float = 10.0,
+    pixel_nm: float = 10.0,
+    title: str = "",
+) -> Figure:
+    """Cross-sections of labelled volumes (z, y, x) at one image row: x against z in nm, in the materials' colours."""
+    first = next(iter(volumes.values()))
+    if not 0 <= row < first.shape[-2]:
+        raise MicrotomoError(f"row {row} is outside the image: it has rows 0..{first.shape[-2] - 1}")
+    ground, layer_colours = colours.stack_colours(stack)
+    top = max(int(np.nonzero(array(v)[:, row].any(-1))[0].max(initial=0)) for v in volumes.values()) + 2
+    figure = new_figure(8.5, 0.9 + 1.35 * len(volumes), title)
+    axes = figure.subplots(len(volumes), 1, squeeze=False, sharex=True)[:, 0]
+    extent, unit = lateral(pixel_nm, first.shape)
+    for axis, (name, volume) in zip(axes, volumes.items(), strict=True):
+        labels = array(volume)[:top, row].astype(int)
+        axis.imshow(
+            labels, origin="lower", aspect="auto", extent=[0, extent[1], 0, len(labels) * voxel_nm],
+            cmap=ListedColormap(["white", *layer_colours]), vmin=-0.5, vmax=len(layer_colours) + 0.5,
+            interpolation="nearest",
+        )  # fmt: skip
+        axis.axhspan(-0.12 * len(labels) * voxel_nm, 0, color=ground, linewidth=0)
+        axis.set_ylim(-0.12 * len(labels) * voxel_nm, len(labels) * voxel_nm)
+        axis.set_ylabel("z [nm]")
+        axis.set_title(f"{name}, row {row}", loc="left")
+    axes[-1].set_xlabel(f"x [{unit}]")
+    names = [*reversed(stack.symbols), f"{stack.substrate.symbol} substrate"]
+    patches = [Patch(color=c) for c in [*reversed(layer_colours), ground]]
+    figure.legend(patches, names, loc="outside right upper", frameon=False)
+    return figure
+
+
+@dataclass(frozen=True)
+class ScoreBar:
+    """One bar: what it is called, its score in 0..1, and whether it is a published figure."""
+
+    label: str
+    value: float
+    published: bool = False
+
+
+@styled
+def score_figure(groups: Mapping[str, Sequence[ScoreBar]], *, score: str = "mIoU", title: str = "") -> Figure:
+    """Scores as bars, a panel a group (test set, experimental structure), ours in colour and the published in grey."""
+    most = max(len(bars) for bars in groups.values())
+    figure = new_figure(1.0 + 4.4 * len(groups), 1.2 + 0.36 * most, title)
+    axes = figure.subplots(1, len(groups), squeeze=False, sharex=True)[0]
+    for axis, (name, bars) in zip(axes, groups.items(), strict=True):
+        ranked = sorted(bars, key=lambda b: b.value)
+        face = ["#BDBDBD" if b.published else colours.METHOD_COLOURS[0] for b in ranked]
+        axis.barh(range(len(ranked)), [b.value for b in ranked], color=face, height=0.72)
+        axis.set_yticks(range(len(ranked)), [b.label for b in ranked])
+        for i, b in enumerate(ranked):
+            inside = b.value > 0.85
+            axis.text(
+                b.value - 0.01 if inside else b.value + 0.01, i, f"{b.value:.3f}", va="center",
+                ha="right" if inside else "left", color="white" if inside and not b.published else colours.INK,
+            )  # fmt: skip
+        axis.set_xlim(0, 1)
+        axis.set_ylim(-0.6, len(ranked) - 0.4)
+        axis.set_xlabel(score)
+        axis.set_title(name)
+        axis.spines[["top", "right"]].set_visible(False)
+    patches = [Patch(color=colours.METHOD_COLOURS[0]), Patch(color="#BDBDBD")]
+    figure.legend(patches, ["this package", "published"], loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _maps(name: str, maps: Any, stack: Stack) -> np.ndarray:
+    values = array(maps)
+    if values.ndim != 3 or len(values) != len(stack.layers):
+        raise MicrotomoError(
+            f"{name} has shape {values.shape}; maps of stack {stack.name} are ({len(stack.layers)}, y, x)"
+        )
+    return values

@@ -1,0 +1,101 @@
+"""The spectrum of one pixel: what was observed against what the reconstruction would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from microtomo.errors import MicrotomoError
+from microtomo.scan import Reconstruction, Scan, as_tensor
+from microtomo.simulate.attenuation import backscatter
+from microtomo.viz import colours
+from microtomo.viz.figures import array, new_figure, styled
+
+
+def resimulated(reconstruction: Reconstruction, energies_kev: tuple[float, ...], pixel: tuple[int, int]) -> np.ndarray:
+    """Signal (e,) that the reconstructed thickness of a pixel gives, by the forward model; one sample."""
+    y, x = pixel
+    thickness = as_tensor(reconstruction.thickness)[:, y : y + 1, x : x + 1].double()
+    return _signal(thickness, reconstruction, energies_kev)
+
+
+def _signal(thickness: torch.Tensor, source: Any, energies_kev: tuple[float, ...]) -> np.ndarray:
+    with torch.no_grad():
+        signal = backscatter(thickness, source.stack, contrast=source.contrast, energies_kev=energies_kev)
+    return np.asarray(signal[:, 0, 0].cpu().numpy())
+
+
+@styled
+def spectrum_figure(scan: Scan, reconstructions: Mapping[str, Reconstruction], pixel: tuple[int, int]) -> Figure:
+    """Observed signal of pixel (y, x) with its noise, re-simulated lines by method, and residuals in sigma.
+
+    ``scan`` and reconstructions are of one sample. Raises MicrotomoError for a pixel outside the image.
+    """
+    data = array(scan.data)
+    y, x = pixel
+    height, width = data.shape[-2:]
+    if data.ndim != 3 or not (0 <= y < height and 0 <= x < width):
+        raise MicrotomoError(f"pixel {y},{x} is outside the image: rows 0..{height - 1}, columns 0..{width - 1}")
+    if not reconstructions:
+        raise MicrotomoError("a spectrum needs a reconstruction to compare with: give one")
+    energies = np.asarray(scan.energies_kev)
+    observed = data[:, y, x].astype(float)
+    noise = scan.noise or next(iter(reconstructions.values())).noise or 0.02
+    figure = new_figure(9.4, 5.0, f"pixel y {y}, x {x}  ({y * scan.pixel_nm:g} nm, {x * scan.pixel_nm:g} nm)")
+    axis, residual = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.2))
+    axis.errorbar(
+        energies, observed, yerr=noise * observed, fmt="o", color=colours.INK, markersize=3.5, capsize=2, linewidth=1,
+        label=f"observed, noise {100 * noise:.2g} %", zorder=5,
+    )  # fmt: skip
+    residual.axhspan(-1, 1, color="#E4E4E4", linewidth=0)
+    residual.axhline(0, color=colours.FAINT, linewidth=0.8)
+    widest = 3.2
+    if scan.truth is not None:
+        said = ", ".join(
+            f"{s} {float(as_tensor(scan.truth)[k, y, x]):.1f}"
+            for k, s in reversed(list(enumerate(_symbols(reconstructions))))
+        )
+        axis.plot([], [], " ", label=f"truth:  {said} nm")
+    for i, (name, r) in enumerate(reconstructions.items()):
+        line = resimulated(r, scan.energies_kev, pixel)
+        colour = colours.METHOD_COLOURS[i % len(colours.METHOD_COLOURS)]
+        axis.plot(energies, line, color=colour, linestyle=("-", "--", "-.", ":")[i % 4], label=_told(name, r, pixel))
+        sigmas = (observed - line) / (noise * np.maximum(line, 1e-9))
+        widest = max(widest, 1.1 * float(np.abs(sigmas).max()))
+        residual.plot(energies, sigmas, "osD^v"[i % 5], color=colour, markersize=3.5)
+    axis.set_ylabel("signal over substrate")
+    axis.axhline(1, color=colours.FAINT, linewidth=0.8, linestyle=":")
+    residual.set_ylim(-min(widest, 12), min(widest, 12))
+    residual.set_ylabel("residual [σ]")
+    residual.set_xlabel("beam energy [keV]")
+    for panel in (axis, residual):
+        panel.grid(color="#E8E8E8", linewidth=0.6)
+        panel.set_axisbelow(True)
+    handles, names = axis.get_legend_handles_labels()
+    order = sorted(range(len(names)), key=lambda i: not names[i].startswith(("observed", "truth")))
+    figure.legend(
+        [handles[i] for i in order],
+        [names[i] for i in order],
+        loc="outside right upper",
+        frameon=False,
+        labelspacing=1.1,
+    )
+    return figure
+
+
+def _symbols(reconstructions: Mapping[str, Reconstruction]) -> tuple[str, ...]:
+    return next(iter(reconstructions.values())).stack.symbols
+
+
+def _told(name: str, r: Reconstruction, pixel: tuple[int, int]) -> str:
+    y, x = pixel
+    thickness, sigma = as_tensor(r.thickness)[:, y, x], as_tensor(r.uncertainty)[:, y, x]
+    lines = [
+        f"{s}  {float(thickness[k]):.1f} ± {float(sigma[k]):.1f} nm"
+        for k, s in reversed(list(enumerate(r.stack.symbols)))
+    ]
+    return "\n".join([f"{name}:", *lines, f"chi-square {float(as_tensor(r.chi_square)[y, x]):.2f}"])
