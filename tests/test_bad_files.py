@@ -177,6 +177,10 @@ def test_images_of_different_sizes_are_told(tmp_path):
 def test_a_folder_with_nothing_in_it_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", r"has neither index.h5 nor TIFF images")
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "index.h5").touch()
+    refused(tmp_path, "holds the data sets test, train: give one of those")
 
 
 def test_an_unknown_kind_of_file_is_told(tmp_path):

@@ -85,6 +85,8 @@ def read_tiff_folder(folder: Path) -> Images:
     """
     paths = sorted((p for p in folder.iterdir() if p.suffix.lower() in TIFF_SUFFIXES), key=_natural)
     if not paths:
+        if splits := sorted(index.parent.name for index in folder.glob("*/index.h5")):
+            raise MicrotomoError(f"{folder}: holds the data sets {', '.join(splits)}: give one of those folders")
         raise MicrotomoError(
             f"{folder}: has neither index.h5 nor TIFF images in it: give a scan file, or the folder of one"
         )

@@ -67,6 +67,7 @@ def raising(monkeypatch, error):
     [
         (MicrotomoError("scan.h5: is no scan: give another"), 1, "error: scan.h5: is no scan: give another\n"),
         (FileNotFoundError(2, "No such file or directory", "x.toml"), 1, "error: x.toml: No such file or directory: "),
+        (RuntimeError("CUDA error: no kernel\nmore"), 1, "error: unexpected RuntimeError: CUDA error: no kernel: run "),
         (MemoryError(), 1, "error: out of memory: "),
         (KeyboardInterrupt(), 130, "interrupted: "),
     ],

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 
 import h5py
 import numpy as np
@@ -168,6 +169,8 @@ def test_settings_not_understood_are_told(text):
         (["--substrate", "0:2"], "--substrate 0:2: not understood"),
         (["--substrate", "90:99,0:2"], "scan.h5: the substrate region"),
         (["--stack", "al-si-au"], "unknown stack 'al-si-au'"),
+        (["--pixel-nm", "0"], "--pixel-nm 0: must be a positive size in nm"),
+        (["--voxel-nm", "-1"], "--voxel-nm -1: must be a positive size in nm"),
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["-o", "missing/out.h5"], "missing is no folder: create it"),
         (["-o", "."], "is a folder: give the name of a file"),
@@ -213,7 +216,7 @@ def test_what_the_solver_refuses_names_the_file(folder, solver, capsys, monkeypa
     def refuse(*_, **__):
         raise MicrotomoError("3 of 1302 values are NaN")
 
-    monkeypatch.setattr("microtomo.inversion.reconstruct", refuse)
+    monkeypatch.setattr(sys.modules["microtomo.inversion"], "reconstruct", refuse)
     write_scan("scan.h5", make_scan())
     refused(capsys, ["scan.h5", "-o", "out.h5"], "scan.h5: 3 of 1302 values are NaN")
     assert [path.name for path in folder.iterdir()] == ["scan.h5"]

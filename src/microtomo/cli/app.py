@@ -28,7 +28,9 @@ class _Verbs(TyperGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except (MicrotomoError, OSError, MemoryError, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as error:
+            if hasattr(error, "exit_code") or isinstance(error, typer.Abort):
+                raise  # wrong usage and the like, which typer tells
             if ctx.params.get("debug"):
                 traceback.print_exc()
             message, code = _told(error)
@@ -50,9 +52,11 @@ def _told(error: BaseException) -> tuple[str, int]:
         return f"error: {error}", 1
     if isinstance(error, MemoryError):
         return "error: out of memory: take fewer samples at a time (--batch 1) or a smaller image", 1
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"error: {error.filename}: {error.strerror}: check path, permission and free space", 1
-    return f"error: {error}: check path, permission and free space", 1
+    if isinstance(error, OSError):
+        what = error if error.filename is None else f"{error.filename}: {error.strerror}"
+        return f"error: {what}: check path, permission and free space", 1
+    first = (str(error).splitlines() or ["no message"])[0]
+    return f"error: unexpected {type(error).__name__}: {first}: run `microtomo --debug ...` and report what it says", 1
 
 
 app = typer.Typer(
@@ -87,10 +91,11 @@ def _register() -> None:
     # Verb modules are light: what is heavy is imported inside the functions.
     from microtomo.cli.doctor import doctor
     from microtomo.cli.evaluate import evaluate
+    from microtomo.cli.generate import generate
     from microtomo.cli.models import models
     from microtomo.cli.reconstruct import reconstruct
 
-    for verb in (reconstruct, evaluate, models, doctor):
+    for verb in (generate, reconstruct, evaluate, models, doctor):
         app.command()(verb)
 
 

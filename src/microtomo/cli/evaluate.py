@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    reconstruction: Annotated[Path, typer.Argument(help="File that `microtomo reconstruct` wrote.")],
-    truth: Annotated[Path, typer.Argument(help="Simulated scan, data set, file with thickness maps, .npy or .npz.")],
+    reconstruction: Annotated[Path, typer.Argument(metavar="OUT", help="File that `microtomo reconstruct` wrote.")],
+    truth: Annotated[
+        Path, typer.Argument(metavar="TRUTH", help="Simulated scan, data set, file with thickness maps, .npy or .npz.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Score a reconstruction: voxels by the published protocol and pooled, thickness in nm, error bars."""

@@ -9,7 +9,7 @@ import typer
 
 
 def models(
-    pattern: Annotated[str, typer.Argument(help="Wildcard for the name, such as 'm*'.")] = "*",
+    pattern: Annotated[str, typer.Argument(metavar="[PATTERN]", help="Wildcard for the name, such as 'm*'.")] = "*",
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List the methods: what each does, its published score and whom to cite."""

@@ -19,7 +19,9 @@ _MANY = 0.05  # share of pixels with a status that is worth a warning
 
 
 def reconstruct(
-    scan: Annotated[Path, typer.Argument(help="HDF5/NeXus, .npy, .npz, TIFF stack, folder of TIFFs, or data set.")],
+    scan: Annotated[
+        Path, typer.Argument(metavar="SCAN", help="HDF5/NeXus, .npy, .npz, TIFF stack, folder of TIFFs, or data set.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")],
     method: Annotated[str, typer.Option(help="Method, see `microtomo models`.")] = "map",
     contrast: Annotated[
@@ -47,6 +49,9 @@ def reconstruct(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Reconstruct thickness, uncertainty and volume from a scan, or from every sample of many."""
+    for name, size in (("--pixel-nm", pixel_nm), ("--voxel-nm", voxel_nm)):
+        if size is not None and not 0 < size < float("inf"):
+            raise MicrotomoError(f"{name} {size:g}: must be a positive size in nm")
     given_energies = None if energies is None else parse_energies(energies)
     chosen = None if samples is None else parse_slice(samples, "--samples")
     region = None if substrate is None else parse_region(substrate)
