@@ -87,7 +87,7 @@ def reconstruct(
                     rec = run(
                         piece,
                         method,
-                        contrast=contrast or piece.contrast or "material",
+                        contrast=piece.contrast or "material",
                         noise=noise,
                         voxel_nm=voxel_nm,
                         rule=rule,
