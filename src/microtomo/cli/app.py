@@ -94,8 +94,9 @@ def _register() -> None:
     from microtomo.cli.generate import generate
     from microtomo.cli.models import models
     from microtomo.cli.reconstruct import reconstruct
+    from microtomo.cli.render import render
 
-    for verb in (generate, reconstruct, evaluate, models, doctor):
+    for verb in (generate, reconstruct, evaluate, render, models, doctor):
         app.command()(verb)
 
 

@@ -159,7 +159,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self._counts: dict[Any, int] = {}
-        self._pixels = self._samples = 0
+        self._pixels = self._fitted = self._samples = 0
         self._chi = self._seconds = self._noise = 0.0
         self._method = self._contrast = ""
 
@@ -173,7 +173,8 @@ class _Tally:
             self._counts[code] = self._counts.get(code, 0) + int((status == code).sum())
         count = len(status) if status.ndim == 3 else 1
         self._pixels, self._samples = self._pixels + status.size, self._samples + count
-        self._chi += float(chi.sum())
+        finite = np.isfinite(chi)
+        self._chi, self._fitted = self._chi + float(chi[finite].sum()), self._fitted + int(finite.sum())
         self._seconds += rec.seconds
         self._noise += rec.noise * count
         self._method, self._contrast = rec.method, rec.contrast
@@ -184,7 +185,7 @@ class _Tally:
             "contrast": self._contrast,
             "samples": self._samples,
             "noise": self._noise / self._samples,
-            "chi_square": self._chi / self._pixels,
+            "chi_square": self._chi / self._fitted if self._fitted else None,
             "status": {code.name.lower(): count / self._pixels for code, count in self._counts.items()},
             "seconds": self._seconds,
         }
@@ -193,8 +194,9 @@ class _Tally:
         told = self.as_dict()
         shares = ", ".join(f"{share:.1%} {name.replace('_', ' ')}" for name, share in told["status"].items() if share)
         count = f"{self._samples} samples, " if self._samples > 1 else ""
+        fit = "none" if told["chi_square"] is None else f"{told['chi_square']:.2f}"
         return (
-            f"{self._method} ({self._contrast} contrast): {count}{shares}; mean chi-square {told['chi_square']:.2f}; "
+            f"{self._method} ({self._contrast} contrast): {count}{shares}; mean chi-square {fit}; "
             f"noise {told['noise']:.1%}; {self._seconds:.2f} s"
         )
 
