@@ -35,10 +35,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file to put into the page, with a caption that also serves readers who cannot see it."""
+    """A PNG file to put into the page, with a caption that also serves readers who cannot see it; two pictures of
+    ``half`` the width stand side by side."""
 
     path: Path
     caption: str
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,12 @@ main { max-width: 1080px; margin: 0 auto; padding: 24px 20px 60px; }
 h1 { font-size: 28px; line-height: 1.2; margin: 0 0 8px; } h2 { font-size: 20px; margin: 40px 0 8px; }
 p { max-width: 46em; margin: 8px 0; } footer, figcaption, .note { color: var(--faint); font-size: 14px; }
 .table { overflow-x: auto; } table { border-collapse: collapse; margin: 12px 0; font-variant-numeric: tabular-nums; }
-th, td { padding: 5px 14px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { padding: 5px 12px; text-align: right; border-bottom: 1px solid var(--line); }
+th { vertical-align: bottom; } td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid var(--ink); }
 tr.published td { color: var(--faint); background: var(--band); }
 td.worse { color: var(--bad); font-weight: 600; } td.best { font-weight: 700; }
-figure { margin: 16px 0; }
+figure { margin: 16px 0; } .half { display: inline-block; width: 49%; }
 figure img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); }
 iframe { width: 100%; height: 620px; border: 1px solid var(--line); } a { color: inherit; }
 """.strip()
@@ -144,4 +147,5 @@ def _picture(picture: Picture) -> str:
     except OSError as error:
         raise MicrotomoError(f"{picture.path}: cannot be read ({error.strerror}): draw it before the page") from None
     caption, source = escape(picture.caption), f"data:image/png;base64,{data}"
-    return f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+    kind = " class=half" if picture.half else ""
+    return f'<figure{kind}><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'

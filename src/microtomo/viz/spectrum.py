@@ -95,7 +95,11 @@ def _told(name: str, r: Reconstruction, pixel: tuple[int, int]) -> str:
     y, x = pixel
     thickness, sigma = as_tensor(r.thickness)[:, y, x], as_tensor(r.uncertainty)[:, y, x]
     lines = [
-        f"{s}  {float(thickness[k]):.1f} ± {float(sigma[k]):.1f} nm"
+        f"{s}  {float(thickness[k]):.{_digits(sigma[k])}f} ± {float(sigma[k]):.{_digits(sigma[k])}f} nm"
         for k, s in reversed(list(enumerate(r.stack.symbols)))
     ]
     return "\n".join([f"{name}:", *lines, f"chi-square {float(as_tensor(r.chi_square)[y, x]):.2f}"])
+
+
+def _digits(sigma: torch.Tensor) -> int:
+    return 2 if float(sigma) < 0.1 else 1
