@@ -92,8 +92,8 @@ def fast_backscatter(
 ) -> np.ndarray:
     """:func:`backscatter` of one float32 array (l, y, x) [nm] by a compiled kernel on one core: (e, y, x) float32.
 
-    Agrees with the tensor version to 1e-6, has no gradients and is about fifteen times as fast, more on
-    terraces. A pixel's spectrum is the same to the bit wherever the pixel stands. Raises MicrotomoError as :func:`backscatter` does.
+    Agrees with the tensor version to 1e-6, has no gradients and is about fifteen times as fast, more on terraces. A
+    pixel's spectrum is the same to the bit wherever the pixel stands. Raises the same errors.
     """
     from microtomo.simulate.compiled import fill_signal
 

@@ -152,7 +152,7 @@ def _own_folder(folder: Path, config: DatasetConfig, seed: int) -> Iterator[None
             raise MicrotomoError(f"{folder}: another run is writing this data set: wait for it or stop it") from None
         description = folder / _DESCRIPTION
         check_output(description)
-        started = any(folder.rglob("*.h5"))
+        started = any((*folder.glob("*.h5"), *folder.glob("*/*.h5")))
         if started and description.exists():
             _check_same(description, config, seed)
         elif started or any(
@@ -168,7 +168,7 @@ def _own_folder(folder: Path, config: DatasetConfig, seed: int) -> Iterator[None
             }
             with whole_file(description) as temporary, writing(description):
                 temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        for leftover in folder.rglob(".*.partial"):
+        for leftover in (*folder.glob(".*.partial"), *folder.glob("*/.*.partial")):
             leftover.unlink(missing_ok=True)
         yield
     finally:

@@ -30,9 +30,9 @@ def gradient_noise(gradients: Tensor, height: int, width: int) -> Tensor:
     -------
     (..., height, width)
     """
-    cells_y, cells_x = gradients.shape[-3] - 1, gradients.shape[-2] - 1
-    if cells_y < 1 or cells_x < 1 or gradients.shape[-1] != 2:
+    if gradients.ndim < 3 or min(gradients.shape[-3:-1]) < 2 or gradients.shape[-1] != 2:
         raise MicrotomoError(f"node gradients are (..., cells_y + 1, cells_x + 1, 2); got {tuple(gradients.shape)}")
+    cells_y, cells_x = gradients.shape[-3] - 1, gradients.shape[-2] - 1
     wy, ry = _node_weights(cells_y, height, gradients.dtype, gradients.device)
     wx, rx = _node_weights(cells_x, width, gradients.dtype, gradients.device)
     field = gradients.new_zeros((*gradients.shape[:-3], height, width))
