@@ -150,3 +150,13 @@ def test_maps_of_another_stack_are_refused(three_layers, maps):
 def test_figure_into_a_missing_folder_is_a_sentence(rec, tmp_path):
     with pytest.raises(MicrotomoError, match="cannot be written"):
         figures.save_figure(figures.fit_figure(rec.chi_square, rec.status), tmp_path / "none" / "a.png")
+
+
+def test_pixels_without_a_solution_are_blank(rec, maps, stack, tmp_path):
+    thickness, chi_square = rec.thickness.clone(), rec.chi_square.clone()
+    thickness[:, 0], chi_square[0] = np.nan, np.inf
+    figure = figures.thickness_figure({"map": thickness}, stack, truth=maps)
+    assert "error, rmse 4.0 nm" in texts(figure)
+    figures.save_figure(figure, tmp_path / "a.png")
+    figures.save_figure(figures.fit_figure(chi_square, rec.status), tmp_path / "b.png")
+    figures.save_figure(figures.uncertainty_figure({"map": thickness}, stack), tmp_path / "c.png")

@@ -30,7 +30,8 @@ def test_pixel_of_the_spectrum_has_both_layers(maps):
     y, x = telling_pixel(maps.numpy())
     assert maps[0, y, x] > 0
     assert maps[1, y, x] > 0
-    assert (2 <= y <= 9) and (2 <= x <= 9)
+    assert 2 <= y <= 9
+    assert 2 <= x <= 9
 
 
 @pytest.mark.gl

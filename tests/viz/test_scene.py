@@ -80,7 +80,7 @@ def test_ticks_are_round(length, ticks):
     [
         (torch.zeros(3, 4, 4), r"wants \(2, y, x\)"),
         (torch.zeros(2, 0, 4), r"wants \(2, y, x\)"),
-        (torch.full((2, 4, 4), torch.nan), "not finite"),
+        (torch.full((2, 4, 4), torch.nan), "no finite value"),
     ],
 )
 def test_maps_that_cannot_be_drawn_are_refused(stack, thickness, told):
@@ -104,3 +104,12 @@ def test_empty_structure_gives_the_bare_substrate(stack):
     scene = thickness_scene(torch.zeros(2, 4, 4), stack)
     assert scene.z_scale == 1
     assert len(scene.surfaces[0].faces.corners) > 0
+
+
+def test_pixels_without_a_solution_are_left_bare_and_told(stack):
+    thickness = torch.full((2, 4, 5), 9.0)
+    thickness[1, 0] = torch.nan
+    scene = thickness_scene(thickness, stack)
+    assert "0.25 of the pixels have no solution" in scene.caption
+    corners = scene.surfaces[1].faces.corners
+    assert corners[..., 1].max() == 30

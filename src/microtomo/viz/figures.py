@@ -110,12 +110,18 @@ def thickness_figure(
     extent, unit = lateral(pixel_nm, next(iter(shown.values())).shape)
     for row, k in enumerate(reversed(range(layers))):
         symbol = stack.symbols[k]
-        top = _top([m[k] for m in shown.values()]) if true is None or not true[k].any() else float(true[k].max())
+        top = (
+            _top([m[k] for m in shown.values()])
+            if true is None or not (true[k] > 0).any()
+            else float(np.nanmax(true[k]))
+        )
         _row(figure, axes[rows * row], [(f"{symbol}: {n}", m[k]) for n, m in shown.items()], extent,
              colours.THICKNESS_MAP, (0.0, max(top, 1e-3)), f"{symbol} thickness [nm]")  # fmt: skip
         if errors:
-            limit = max(max(float(np.percentile(np.abs(e[k]), 99.5)) for e in errors.values()), 0.01 * stack.max_nm[k])
-            images = [(f"error, rmse {_short(np.sqrt((e[k] ** 2).mean()))} nm", e[k]) for e in errors.values()]
+            limit = max(
+                max(float(np.nanpercentile(np.abs(e[k]), 99.5)) for e in errors.values()), 0.01 * stack.max_nm[k]
+            )
+            images = [(f"error, rmse {_short(np.sqrt(np.nanmean(e[k] ** 2)))} nm", e[k]) for e in errors.values()]
             axes[rows * row + 1, 0].remove()
             _row(figure, axes[rows * row + 1, 1:], images, extent,
                  colours.ERROR_MAP, (-limit, limit), f"{symbol}: found − true [nm]")  # fmt: skip
@@ -146,7 +152,7 @@ def _row(
 
 def _top(images: Sequence[np.ndarray]) -> float:
     """The largest value, unless single pixels stand far above all others."""
-    top, usual = max(float(m.max()) for m in images), max(float(np.percentile(m, 99.9)) for m in images)
+    top, usual = max(float(np.nanmax(m)) for m in images), max(float(np.nanpercentile(m, 99.9)) for m in images)
     return top if top <= 1.3 * usual else max(usual, 0.2 * top)
 
 
@@ -174,6 +180,7 @@ def uncertainty_figure(maps: Mapping[str, Any], stack: Stack, *, pixel_nm: float
 def fit_figure(chi_square: Any, status: Any, *, pixel_nm: float = 10.0, title: str = "") -> Figure:
     """Chi-square per pixel (about 1 for a good fit) and the status of each pixel with its share."""
     chi, codes = array(chi_square), array(status).astype(int)
+    chi = np.where(np.isfinite(chi), chi, np.nan) if np.isfinite(chi).any() else np.zeros_like(chi)
     figure = new_figure(9.2, 4.0, title, layout="compressed")
     axes = figure.subplots(1, 2, squeeze=False, sharex=True, sharey=True)
     extent, unit = lateral(pixel_nm, chi.shape)
@@ -286,9 +293,13 @@ def score_figure(groups: Mapping[str, Sequence[ScoreBar]], *, score: str = "mIoU
 
 
 def _maps(name: str, maps: Any, stack: Stack) -> np.ndarray:
+    """Maps (l, y, x) as an array, NaN where there is no finite value."""
     values = array(maps)
     if values.ndim != 3 or len(values) != len(stack.layers):
         raise MicrotomoError(
             f"{name} has shape {values.shape}; maps of stack {stack.name} are ({len(stack.layers)}, y, x)"
         )
-    return values
+    finite = np.isfinite(values)
+    if not finite.any((1, 2)).all():
+        raise MicrotomoError(f"{name} has no finite value in a layer: nothing can be drawn")
+    return np.where(finite, values, np.nan)

@@ -91,15 +91,18 @@ def thickness_scene(
     """Scene of thickness maps (l, y, x) [nm]: every layer true to its thickness, however thin against a voxel.
 
     ``z_scale`` is chosen from the shape when not given. Where there are more than ``most_faces`` rectangles, only every
-    2nd (3rd, ...) pixel is drawn and the caption says so. Raises MicrotomoError for maps that do not fit the stack.
+    2nd (3rd, ...) pixel is drawn and the caption says so, as it does of pixels without a finite thickness.
+    Raises MicrotomoError for maps that do not fit the stack.
     """
     maps = as_tensor(thickness).detach().cpu().numpy().astype(np.float32)
     if maps.ndim != 3 or len(maps) != len(stack.layers) or 0 in maps.shape:
         raise MicrotomoError(
             f"thickness has shape {maps.shape}; a scene of stack {stack.name} wants ({len(stack.layers)}, y, x)"
         )
-    if not np.isfinite(maps).all():
-        raise MicrotomoError("thickness has values that are not finite: nothing can be drawn")
+    solved = np.isfinite(maps).all(0)
+    if not solved.any():
+        raise MicrotomoError("thickness has no finite value: nothing can be drawn")
+    maps = np.where(solved, maps, 0)
     present = maps >= thinnest_nm
     # heights in steps far below a pixel of the picture, so that equal neighbours merge
     step = max(float(np.where(present, maps, 0).sum(0).max()) / 4096, 1e-3)
@@ -117,6 +120,8 @@ def thickness_scene(
         ]
 
     parts, notes = _within(faces, most_faces)
+    if not solved.all():
+        notes.append(f"{1 - solved.mean():.2g} of the pixels have no solution and are left bare")
     if float(((maps > 0) & ~present).mean()) > 0.01:
         notes.append(f"layers under {thinnest_nm:g} nm are not drawn")
     return _assemble(parts, stack, size, scale, title, notes)

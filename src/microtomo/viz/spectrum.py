@@ -65,7 +65,8 @@ def spectrum_figure(scan: Scan, reconstructions: Mapping[str, Reconstruction], p
         colour = colours.METHOD_COLOURS[i % len(colours.METHOD_COLOURS)]
         axis.plot(energies, line, color=colour, linestyle=("-", "--", "-.", ":")[i % 4], label=_told(name, r, pixel))
         sigmas = (observed - line) / (noise * np.maximum(line, 1e-9))
-        widest = max(widest, 1.1 * float(np.abs(sigmas).max()))
+        if np.isfinite(sigmas).any():
+            widest = max(widest, 1.1 * float(np.nanmax(np.abs(sigmas))))
         residual.plot(energies, sigmas, "osD^v"[i % 5], color=colour, markersize=3.5)
     axis.set_ylabel("signal over substrate")
     axis.axhline(1, color=colours.FAINT, linewidth=0.8, linestyle=":")
