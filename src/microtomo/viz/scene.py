@@ -165,8 +165,9 @@ def volume_scene(
 def _within(faces: Any, most: int | None) -> tuple[list[Faces], list[str]]:
     every = 1
     parts = faces(every)
-    while most is not None and sum(len(p.corners) for p in parts) > most and every < 16:
-        every += 1
+    while most is not None and (count := sum(len(p.corners) for p in parts)) > most and every < 16:
+        # the number falls at most with the square of the step, so this never leaves out more than it must
+        every = max(every + 1, int(every * (count / most) ** 0.5))
         parts = faces(every)
     ordinal = {2: "2nd", 3: "3rd"}.get(every, f"{every}th")
     return parts, [] if every == 1 else [f"every {ordinal} pixel is drawn"]
