@@ -168,11 +168,17 @@ def _own_folder(folder: Path, config: DatasetConfig, seed: int) -> Iterator[None
             }
             with whole_file(description) as temporary, writing(description):
                 temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        for leftover in (*folder.glob(".*.partial"), *folder.glob("*/.*.partial")):
-            leftover.unlink(missing_ok=True)
+        _remove_leftovers(folder)
         yield
+        _remove_leftovers(folder)
     finally:
         os.close(lock)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left unfinished."""
+    for leftover in (*folder.glob(".*.partial"), *folder.glob("*/.*.partial")):
+        leftover.unlink(missing_ok=True)
 
 
 def _check_same(description: Path, config: DatasetConfig, seed: int) -> None:

@@ -101,7 +101,7 @@ def run_on_cluster(
     with client:
         while missing:
             futures = {client.submit(write_shard, config, seed, index, folder, pure=False): index for index in missing}
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=client.loop):
                 try:
                     future.result()
                 except KilledWorker:
