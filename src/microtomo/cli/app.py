@@ -89,6 +89,7 @@ def options(
 
 def _register() -> None:
     # Verb modules are light: what is heavy is imported inside the functions.
+    from microtomo.cli.demo import demo
     from microtomo.cli.doctor import doctor
     from microtomo.cli.evaluate import evaluate
     from microtomo.cli.generate import generate
@@ -96,7 +97,7 @@ def _register() -> None:
     from microtomo.cli.reconstruct import reconstruct
     from microtomo.cli.render import render
 
-    for verb in (generate, reconstruct, evaluate, render, models, doctor):
+    for verb in (demo, generate, reconstruct, evaluate, render, models, doctor):
         app.command()(verb)
 
 
