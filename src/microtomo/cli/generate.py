@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 def generate(
-    out: Annotated[Path, typer.Argument(help="Folder to write to, or one file (.h5, .hdf5, .nxs).")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to, or one file (.h5, .hdf5, .nxs).")],
     samples: Annotated[int | None, typer.Option(min=1, help="Samples, without a split.")] = None,
     train: Annotated[int | None, typer.Option(min=0, help="Samples to train with, in OUT/train.")] = None,
     validation: Annotated[int | None, typer.Option(min=0, help="Samples in OUT/validation.")] = None,
     test: Annotated[int | None, typer.Option(min=0, help="Samples in OUT/test.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same data set.")] = 0,
     size: Annotated[str | None, typer.Option(help="Pixels: 128, or HEIGHTxWIDTH.")] = None,
-    stack: Annotated[str | None, typer.Option(help="Built-in stack or TOML file.  [default: au-al-si]")] = None,
+    stack: Annotated[str | None, typer.Option(help="Built-in stack or TOML file; default au-al-si.")] = None,
     structures: Annotated[
-        str | None, typer.Option(help="Kinds with weights: perlin,lithography=0.3.  [default: perlin]")
+        str | None, typer.Option(help="Kinds with weights: perlin,lithography=0.3; default perlin.")
     ] = None,
     contrast: Annotated[str | None, typer.Option(help="material (default) or published.")] = None,
-    noise: Annotated[float | None, typer.Option(help="Relative Gaussian noise, 0.02 for 2 %.  [default: 0.02]")] = None,
+    noise: Annotated[float | None, typer.Option(help="Relative Gaussian noise, 0.02 for 2 %; default 0.02.")] = None,
     dose: Annotated[float | None, typer.Option(help="Electrons per pixel and energy, for shot noise.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 (default) or float16 signals.")] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration as TOML; options override it.")] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any configuration value: detector.gain=[2].")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.  [default: all cores]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default all cores.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler to work on.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell size and time, write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")] = False,
