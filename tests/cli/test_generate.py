@@ -97,7 +97,7 @@ def test_what_was_generated_reconstructs_and_evaluates(tmp_path):
     ):
         result = runner.invoke(app, arguments)
         assert result.exit_code == 0, result.stderr
-    assert 0 < json.loads(result.stdout)["voxels"]["miou"] <= 1
+    assert 0 < json.loads(result.stdout)["miou"] <= 1
 
 
 def test_interrupt_is_a_sentence_and_goes_on(tmp_path):
