@@ -29,6 +29,18 @@ def test_philox_known_answers(counter, key, expected):
     assert [f"{word:08x}" for word in words] == expected.split()
 
 
+def test_normals_are_box_and_muller_of_the_words():
+    words = philox(np.stack([np.arange(512), *[np.zeros(512)] * 3]).astype(np.uint32), 42).astype(np.int64)
+    z = counter_normals(2048, 42).reshape(4, 512)
+    for pair in range(2):
+        u, v = words[2 * pair], words[2 * pair + 1]
+        radius = np.sqrt(-2 * np.log((u + 0.5) / 2**32))
+        angle = ((v & (2**30 - 1)) / 2**30 - 0.5) * np.pi / 2
+        both = np.stack([np.cos(angle), np.sin(angle)])
+        both = np.where(v & 2**30, both[::-1], both) * np.where(v & 2**31, -radius, radius)
+        assert np.abs(z[2 * pair : 2 * pair + 2] - both).max() < 2e-6
+
+
 def test_normals_are_normal():
     z = counter_normals(2_000_000, 12345)
     assert z.dtype == np.float32
