@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from microtomo.simulate.attenuation import backscatter
     from microtomo.simulate.simulation import simulate_scan
     from microtomo.simulate.structures import make_structure
+    from microtomo.viz.viewer import show
     from microtomo.voxels import thickness_to_volume, volume_to_thickness
 
     __version__ = version("microtomo")
@@ -36,6 +37,7 @@ __all__ = [
     "read_reconstruction",
     "read_scan",
     "reconstruct",
+    "show",
     "simulate_scan",
     "thickness_scores",
     "thickness_to_volume",
@@ -56,6 +58,7 @@ _HOMES = {
     "simulate.attenuation": ("backscatter",),
     "simulate.simulation": ("simulate_scan",),
     "simulate.structures": ("make_structure",),
+    "viz.viewer": ("show",),
     "voxels": ("thickness_to_volume", "volume_to_thickness"),
 }
 

@@ -93,12 +93,15 @@ def _register() -> None:
     from microtomo.cli.doctor import doctor
     from microtomo.cli.evaluate import evaluate
     from microtomo.cli.generate import generate
+    from microtomo.cli.import_ import import_
     from microtomo.cli.models import models
     from microtomo.cli.reconstruct import reconstruct
     from microtomo.cli.render import render
+    from microtomo.cli.view import view
 
-    for verb in (demo, generate, reconstruct, evaluate, render, models, doctor):
+    for verb in (demo, generate, reconstruct, evaluate, render, view, models, doctor):
         app.command()(verb)
+    app.command("import")(import_)
 
 
 _register()

@@ -10,15 +10,19 @@ import typer
 if TYPE_CHECKING:
     from microtomo.scan import Reconstruction, Scan
     from microtomo.viz.scene import Scene
+    from microtomo.viz.study import Study
 
 FIGURES = ("maps", "uncertainty", "fit", "section", "spectrum", "scan")
 CONTENTS = ("auto", "thickness", "volume", "truth")
 _FLAT = (".png", ".pdf", ".svg")
+_DATA = (".vti", ".stl", ".ply")
 
 
 def render(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Reconstruction, scan or data set.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Picture: .png, or .html for a scene that turns.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help=".png, .html; .vti, .stl, .ply for other programs.")
+    ],
     sample: Annotated[int, typer.Option(min=0, help="Which sample of a file with many.")] = 0,
     what: Annotated[str, typer.Option(help="What the 3D scene shows: auto, thickness, volume or truth.")] = "auto",
     figure: Annotated[
@@ -31,7 +35,10 @@ def render(
     size: Annotated[str, typer.Option(metavar="WxH", help="Size of the 3D picture in pixels.")] = "1200x900",
     title: Annotated[str | None, typer.Option(help="Title; else file and method.")] = None,
 ) -> None:
-    """Draw a reconstruction or a scan: in 3D to PNG (no display needed) or HTML, or as a flat figure."""
+    """Draw a reconstruction or a scan: in 3D to PNG (no display needed) or HTML, or as a flat figure.
+
+    A .vti file holds the labelled volume for ParaView; .stl and .ply hold closed surfaces, one file a material.
+    """
     pixels = None if pixel is None else _numbers(pixel, ",", "--pixel", "row and column such as 64,64")
     shape = _numbers(size.lower(), "x", "--size", "width and height such as 1200x900")
     for name, value, known in (("--what", what, CONTENTS), ("--figure", figure, FIGURES)):
@@ -41,12 +48,19 @@ def render(
     from microtomo.errors import MicrotomoError
     from microtomo.output import check_output
     from microtomo.sources import naming
+    from microtomo.viz.study import load_study
 
     suffix = output.suffix.lower()
-    if suffix not in (".html", *_FLAT):
-        raise MicrotomoError(f"{output}: unknown kind of picture {suffix!r}: end the name in .png or .html")
+    if suffix not in (".html", *_FLAT, *_DATA):
+        raise MicrotomoError(
+            f"{output}: unknown kind of picture {suffix!r}: end the name in .png or .html, or in {', '.join(_DATA)}"
+        )
     check_output(output, [file])
-    rec, measured, truth = _load(file, sample)
+    study = load_study(file, sample)
+    rec, measured, truth = study.rec, study.scan, study.truth
+    if suffix in _DATA:
+        _export(study, output, what, figure, file)
+        return
     label = title or f"{file.name}{f', {rec.method}' if rec is not None else ''}"
     if figure is None and rec is None and truth is None and what == "auto" and suffix != ".html":
         figure = "scan"
@@ -73,31 +87,22 @@ def render(
         render_png(scene, output, shape)
 
 
-def _load(file: Path, sample: int) -> tuple[Reconstruction | None, Scan | None, Any]:
-    """Reconstruction or scan of one sample, and the true thickness (l, y, x) where the file knows it."""
+def _export(study: Study, output: Path, what: str, figure: str | None, file: Path) -> None:
     from microtomo.errors import MicrotomoError
-    from microtomo.files import read_reconstruction, read_truth
-    from microtomo.hdf5 import open_hdf5
-    from microtomo.sources import naming, open_scan
-    from microtomo.viz.samples import one_reconstruction, one_scan
+    from microtomo.sources import naming
+    from microtomo.viz.export import write_export
 
-    part = slice(sample, sample + 1)
-    if file.suffix.lower() in (".h5", ".hdf5", ".nxs", ".nx") and file.is_file():
-        with open_hdf5(file) as opened:
-            is_reconstruction, has_truth = "entry/fit" in opened, "entry/truth" in opened
-        if is_reconstruction:
-            rec = read_reconstruction(file, part)
-            with naming(file):
-                if len(rec.thickness) == 0:
-                    raise MicrotomoError(f"there is no sample {sample}: the file has fewer")
-                truth = read_truth(file, part).thickness if has_truth else None
-                rec = one_reconstruction(rec, 0 if rec.thickness.ndim == 4 else sample)
-            return rec, None, truth[0] if truth is not None and truth.ndim == 4 else truth
-    with open_scan(file) as source:
-        scan = source.read(None if source.samples is None else part)
+    if figure is not None:
+        raise MicrotomoError(f"{output}: is no flat picture: end the name in .png, or leave out --figure")
+    unfit = "volume" if output.suffix.lower() != ".vti" else "thickness"
+    if what == unfit:
+        raise MicrotomoError(f"{output}: is not made of the {what}: give --what auto or truth")
     with naming(file):
-        scan = one_scan(scan, 0 if scan.ndim == 4 else sample)
-    return None, scan, scan.truth
+        if study.rec is None and what in ("volume", "thickness"):
+            raise MicrotomoError(f"a scan has no {what}: reconstruct it and render that file")
+        truth = what == "truth" or study.rec is None
+        for path in write_export(study, output, truth=truth, inputs=[file]):
+            typer.echo(str(path), err=True)
 
 
 def _scene(
@@ -167,24 +172,10 @@ def _figure(
             voxel_nm=rec.voxel_nm, pixel_nm=rec.pixel_nm, title=title,
         )  # fmt: skip
     from microtomo.viz.spectrum import spectrum_figure
+    from microtomo.viz.study import scan_of
 
-    measured = _scan_of(rec, scan_file, sample)
+    measured = scan_of(rec, scan_file, sample)
     return spectrum_figure(measured, {rec.method: rec}, pixel or (height // 2, width // 2))
-
-
-def _scan_of(rec: Reconstruction, given: Path | None, sample: int) -> Scan:
-    """The sample of the scan file that a reconstruction was made from."""
-    from microtomo.errors import MicrotomoError
-
-    path = given or (Path(rec.history["input"]) if "input" in rec.history else None)
-    if path is None or not path.exists():
-        told = "names no scan" if path is None else f"was made from {path}, which is not there"
-        raise MicrotomoError(f"{told}: give the scan with --scan")
-    numbers = rec.history.get("samples")
-    scan = _load(path, numbers[0] if numbers else sample)[1]
-    if scan is None or scan.shape[-2:] != rec.thickness.shape[-2:]:
-        raise MicrotomoError(f"{path} is not the scan of this reconstruction: give that one with --scan")
-    return scan
 
 
 def _numbers(text: str, separator: str, option: str, wanted: str) -> tuple[int, int]:

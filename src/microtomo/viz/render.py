@@ -120,7 +120,13 @@ def _style(style: Any, px: int, *, bold: bool = False) -> None:
     style.SetColor(*(c / 255 for c in rgb(INK)))
 
 
-def set_camera(plotter: Any, scene: Scene, azimuth: float = AZIMUTH, elevation: float = ELEVATION) -> None:
+def set_camera(
+    plotter: Any,
+    scene: Scene,
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
+    size: tuple[int, int] | None = None,
+) -> None:
     """Look at the scene from above the front, in parallel projection, filling the window but for the labels."""
     x0, x1, y0, y1, z0, z1 = scene.bounds
     a, e = radians(azimuth), radians(elevation)
@@ -129,7 +135,7 @@ def set_camera(plotter: Any, scene: Scene, azimuth: float = AZIMUTH, elevation: 
     up = np.cross(towards, right)
     corners = np.array([(x, y, z) for x in (x0, x1) for y in (y0, y1) for z in (z0, z1)])
     across, along = corners @ right, corners @ up
-    width, height = plotter.window_size
+    width, height = size or plotter.window_size
     margin_x, margin_top, margin_bottom = 0.11, 0.1, 0.13
     half_height = 0.5 * np.ptp(along) / (1 - margin_top - margin_bottom)
     half_width = 0.5 * np.ptp(across) / (1 - 2 * margin_x)

@@ -30,22 +30,26 @@ def _signal(thickness: torch.Tensor, source: Any, energies_kev: tuple[float, ...
 
 
 @styled
-def spectrum_figure(scan: Scan, reconstructions: Mapping[str, Reconstruction], pixel: tuple[int, int]) -> Figure:
+def spectrum_figure(
+    scan: Scan, reconstructions: Mapping[str, Reconstruction], pixel: tuple[int, int], *, small: bool = False
+) -> Figure:
     """Observed signal of pixel (y, x) with its noise, re-simulated lines by method, and residuals in sigma.
 
-    ``scan`` and reconstructions are of one sample. Raises MicrotomoError for a pixel outside the image.
+    ``scan`` and reconstructions are of one sample. A ``small`` figure is for a viewer that tells the numbers itself;
+    it may be of a scan alone. Raises MicrotomoError for a pixel outside the image.
     """
     data = array(scan.data)
     y, x = pixel
     height, width = data.shape[-2:]
     if data.ndim != 3 or not (0 <= y < height and 0 <= x < width):
         raise MicrotomoError(f"pixel {y},{x} is outside the image: rows 0..{height - 1}, columns 0..{width - 1}")
-    if not reconstructions:
+    if not reconstructions and not small:
         raise MicrotomoError("a spectrum needs a reconstruction to compare with: give one")
     energies = np.asarray(scan.energies_kev)
     observed = data[:, y, x].astype(float)
-    noise = scan.noise or next(iter(reconstructions.values())).noise or 0.02
-    figure = new_figure(9.4, 5.0, f"pixel y {y}, x {x}  ({y * scan.pixel_nm:g} nm, {x * scan.pixel_nm:g} nm)")
+    noise = scan.noise or next((r.noise for r in reconstructions.values()), None) or 0.02
+    title = f"pixel y {y}, x {x}  ({y * scan.pixel_nm:g} nm, {x * scan.pixel_nm:g} nm)"
+    figure = new_figure(4.4, 3.0) if small else new_figure(9.4, 5.0, title)
     axis, residual = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.2))
     axis.errorbar(
         energies, observed, yerr=noise * observed, fmt="o", color=colours.INK, markersize=3.5, capsize=2, linewidth=1,
@@ -54,7 +58,7 @@ def spectrum_figure(scan: Scan, reconstructions: Mapping[str, Reconstruction], p
     residual.axhspan(-1, 1, color="#E4E4E4", linewidth=0)
     residual.axhline(0, color=colours.FAINT, linewidth=0.8)
     widest = 3.2
-    if scan.truth is not None:
+    if scan.truth is not None and not small:
         said = ", ".join(
             f"{s} {float(as_tensor(scan.truth)[k, y, x]):.1f}"
             for k, s in reversed(list(enumerate(_symbols(reconstructions))))
@@ -63,7 +67,8 @@ def spectrum_figure(scan: Scan, reconstructions: Mapping[str, Reconstruction], p
     for i, (name, r) in enumerate(reconstructions.items()):
         line = resimulated(r, scan.energies_kev, pixel)
         colour = colours.METHOD_COLOURS[i % len(colours.METHOD_COLOURS)]
-        axis.plot(energies, line, color=colour, linestyle=("-", "--", "-.", ":")[i % 4], label=_told(name, r, pixel))
+        told = f"{name}, re-simulated" if small else _told(name, r, pixel)
+        axis.plot(energies, line, color=colour, linestyle=("-", "--", "-.", ":")[i % 4], label=told)
         sigmas = (observed - line) / (noise * np.maximum(line, 1e-9))
         if np.isfinite(sigmas).any():
             widest = max(widest, 1.1 * float(np.nanmax(np.abs(sigmas))))
@@ -76,6 +81,13 @@ def spectrum_figure(scan: Scan, reconstructions: Mapping[str, Reconstruction], p
     for panel in (axis, residual):
         panel.grid(color="#E8E8E8", linewidth=0.6)
         panel.set_axisbelow(True)
+    if small:
+        axis.legend(frameon=False)
+        if not reconstructions:
+            residual.remove()
+            axis.set_xlabel("beam energy [keV]")
+            axis.tick_params(labelbottom=True)
+        return figure
     handles, names = axis.get_legend_handles_labels()
     order = sorted(range(len(names)), key=lambda i: not names[i].startswith(("observed", "truth")))
     figure.legend(

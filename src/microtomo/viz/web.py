@@ -8,6 +8,7 @@ import zlib
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +19,32 @@ MOST_FACES = 400_000
 """Rectangles of a scene that a browser still turns smoothly; pass it to the scene builders as ``most_faces``."""
 
 
+def asset(name: str) -> str:
+    """Text of a file that pages are made of."""
+    return files("microtomo.viz").joinpath("assets", name).read_text(encoding="utf-8")
+
+
 def scene_page(scene: Scene) -> str:
-    """The HTML text: turn, zoom, switch materials off and on, change the z exaggeration; axes in true nm."""
+    """The HTML text: turn, zoom, cut, switch materials off and on, change the z exaggeration; axes in true nm."""
+    data = scene_data(scene)
+    for surface in data["surfaces"]:
+        surface["packed"] = base64.b64encode(surface["packed"]).decode()
+    text = json.dumps(data).replace("<", "\\u003c")
+    page = asset("scene.html").replace("{{renderer}}", asset("axes.js") + asset("scene.js"))
+    return page.replace("{{title}}", escape(scene.title or "microtomo scene")).replace("{{data}}", text)
+
+
+def scene_data(scene: Scene) -> dict[str, Any]:
+    """What ``scene.js`` draws: sizes [nm], ticks, notes, and each surface packed into bytes.
+
+    A surface's bytes are its corners as shares of the scene's box in 16 bits, one coordinate after the other (which
+    compresses well), then the shades; deflated.
+    """
     floor = min(scene.bounds[4] / scene.z_scale, 0.0)
-    data = {
+    return {
         "title": scene.title,
-        "notes": scene.notes,
-        "size_nm": scene.size_nm,
+        "notes": list(scene.notes),
+        "size_nm": list(scene.size_nm),
         "floor_nm": floor,
         "z_scale": scene.z_scale,
         "ticks": [nice_ticks(scene.size_nm[0]), nice_ticks(scene.size_nm[1]), nice_ticks(scene.size_nm[2], most=4)],
@@ -33,19 +53,14 @@ def scene_page(scene: Scene) -> str:
             for s in scene.surfaces
         ],
     }
-    text = json.dumps(data).replace("<", "\\u003c")
-    page = files("microtomo.viz").joinpath("scene.html").read_text(encoding="utf-8")
-    return page.replace("{{title}}", escape(scene.title or "microtomo scene")).replace("{{data}}", text)
 
 
-def _packed(surface: Surface, scene: Scene, floor: float) -> str:
-    """Corners as shares of the scene's box in 16 bits, one coordinate after the other (which compresses well), then
-    the shades; deflated, base64."""
+def _packed(surface: Surface, scene: Scene, floor: float) -> bytes:
     x, y, z = scene.size_nm
     low, span = np.array([0, 0, floor], dtype=np.float32), np.array([x, y, max(z - floor, 1e-9)], dtype=np.float32)
     shares = np.rint(np.clip((surface.faces.corners - low) / span, 0, 1) * 65535).astype("<u2")
     columns = np.ascontiguousarray(shares.reshape(-1, 12).T)
-    return base64.b64encode(zlib.compress(columns.tobytes() + surface.faces.shades.tobytes(), 6)).decode()
+    return zlib.compress(columns.tobytes() + surface.faces.shades.tobytes(), 6)
 
 
 def render_html(scene: Scene, path: str | Path) -> Path:
