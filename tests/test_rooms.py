@@ -12,7 +12,7 @@ PACKAGE = Path(microtomo.__file__).parent
 ROOMS = [
     {"errors", "materials", "scan"},
     {"metrics", "voxels", "registry", "files", "sources", "images", "hdf5", "nexus", "output"},
-    {"simulate"},
+    {"simulate", "acquisition"},  # what a microscope records: made up, or read from its files and undone
     {"inversion", "solvers", "models", "tem"},
     {"training", "viz", "reproduce"},
     {"cli"},

@@ -14,7 +14,10 @@ import numpy as np
 from microtomo.errors import MicrotomoError
 from microtomo.materials import Stack, make_stack
 
-_NM = {"nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micrometer": 1e3, "mm": 1e6, "m": 1e9, "pm": 1e-3, "angstrom": 0.1}
+_NM = {
+    "nm": 1.0, "nanometer": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "micrometer": 1e3, "mm": 1e6, "cm": 1e7,
+    "m": 1e9, "pm": 1e-3, "\u00e5": 0.1, "a\u030a": 0.1, "angstrom": 0.1,
+}  # fmt: skip
 
 
 @contextmanager
@@ -97,6 +100,12 @@ def axis_values(signal: h5py.Dataset, axis: int, names: Sequence[str] = ()) -> t
         if isinstance(values, h5py.Dataset) and values.ndim == 1 and values.dtype.kind in "fiu":
             return np.asarray(values[()], dtype=float), text(values.attrs.get("units", ""))
     return None
+
+
+def in_nm(value: float, units: str) -> float | None:
+    """A length in nm, None for units that are none of length."""
+    per = _NM.get(units.strip().lower())
+    return None if per is None else value * per
 
 
 def pixel_size(path: Path, signal: h5py.Dataset) -> float | None:

@@ -83,14 +83,14 @@ def read_tiff_folder(folder: Path) -> Images:
     Energies come from names such as ``al_05keV.tif``, ``5.5 keV.tif`` or ``5000eV.tif`` where all have one; the images
     then stand in that order, else in natural order of their names.
     """
-    paths = sorted((p for p in folder.iterdir() if p.suffix.lower() in TIFF_SUFFIXES), key=_natural)
+    paths = sorted((p for p in folder.iterdir() if p.suffix.lower() in TIFF_SUFFIXES), key=natural_order)
     if not paths:
         if splits := sorted(index.parent.name for index in folder.glob("*/index.h5")):
             raise MicrotomoError(f"{folder}: holds the data sets {', '.join(splits)}: give one of those folders")
         raise MicrotomoError(
             f"{folder}: has neither index.h5 nor TIFF images in it: give a scan file, or the folder of one"
         )
-    named = [_energy_in_name(p.stem) for p in paths]
+    named = [energy_in_name(p.stem) for p in paths]
     energies = None
     if all(e is not None for e in named):
         pairs = sorted(zip((e for e in named if e is not None), paths, strict=True), key=lambda pair: pair[0])
@@ -115,6 +115,16 @@ def numbers(values: Any) -> tuple[float, ...]:
 
 
 def _pages(path: Path) -> np.ndarray:
+    with open_tiff(path) as tiff:
+        return np.asarray(tiff.series[0].asarray())
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[Any]:
+    """A TIFF file of one stack of grey images, open for reading, as ``tifffile.TiffFile``.
+
+    Raises MicrotomoError for anything else, also after the block where what was read in it is damaged.
+    """
     import tifffile
 
     complaints = _Complaints()
@@ -130,13 +140,12 @@ def _pages(path: Path) -> np.ndarray:
                 raise MicrotomoError(
                     f"{path}: holds images of different sizes or types ({sizes}): keep one stack a file"
                 )
-            data = tiff.series[0].asarray()
+            yield tiff
     finally:
         logger.removeHandler(complaints)
         logger.propagate = propagate
     if complaints.errors:
         raise MicrotomoError(f"{path}: is damaged or cut off ({complaints.errors[0]}): {_EXPORT}")
-    return np.asarray(data)
 
 
 class _Complaints(logging.Handler):
@@ -167,6 +176,11 @@ def _reading(path: Path) -> Iterator[None]:
     except TiffFileError as error:
         raise MicrotomoError(f"{path}: is no TIFF image or cut off ({error}): {_EXPORT}") from error
     except (ValueError, KeyError, IndexError) as error:
+        if "imagecodecs" in str(error):
+            raise MicrotomoError(
+                f'{path}: is compressed in a way that needs imagecodecs: pip install "microtomo[io]", or save it '
+                "without compression"
+            ) from error
         if "allow_pickle" in str(error):
             raise MicrotomoError(
                 f"{path}: holds Python objects or is no NumPy file, and they are never loaded: save an array of numbers"
@@ -174,13 +188,15 @@ def _reading(path: Path) -> Iterator[None]:
         raise MicrotomoError(f"{path}: is damaged or cut off ({error}): {_EXPORT}") from error
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts names with numbers in them as people do: image9 before image10."""
     parts = re.split(r"(\d+)", path.stem)
     return [(1, int(p), "") if p.isdigit() else (0, 0, p.lower()) for p in parts]
 
 
-def _energy_in_name(stem: str) -> float | None:
-    match = re.search(r"(\d+(?:\.\d+)?)[ _-]?(k?)eV", stem, re.IGNORECASE)
+def energy_in_name(stem: str) -> float | None:
+    """Energy [keV] in a file name such as ``al_05keV``, ``5.5 keV``, ``5000eV``, ``5.0kV``; None without one."""
+    match = re.search(r"(?<![\d.])(\d+(?:\.\d+)?)[ _-]?(k?)e?V(?![a-z])", stem, re.IGNORECASE)
     return None if match is None else float(match[1]) * (1.0 if match[2] else 0.001)
 
 

@@ -130,7 +130,8 @@ def _substrate_text(told: Imported) -> str:
     fit = "" if np.isnan(bare.misfit) else f" Regions of the image then differ from the stack by {bare.misfit:.2%}."
     return (
         f"The substrate, {bare.mask.sum()} pixels within rows {rows.start} to {rows.stop} and columns "
-        f"{columns.start} to {columns.stop} of the scan, {source}. Dividing by its mean takes out the gain of each energy.{fit}"
+        f"{columns.start} to {columns.stop} of the scan, {source}. Dividing by its mean takes out the gain of each "
+        f"energy.{fit}"
     )
 
 

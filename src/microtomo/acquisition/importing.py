@@ -1,0 +1,249 @@
+"""From what a microscope saved to a scan: dark level, registration, substrate, verdict."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from microtomo.acquisition.frames import read_frames
+from microtomo.acquisition.quality import Finding, Levels, measure_levels, verdict
+from microtomo.acquisition.recording import Recording, assemble
+from microtomo.acquisition.registration import Shifts, common_field, measure_shifts, registered
+from microtomo.acquisition.substrate import Substrate, find_substrate, given_substrate
+from microtomo.errors import MicrotomoError
+from microtomo.materials import Stack, load_stack
+from microtomo.scan import Scan
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A scan and how it came about.
+
+    ``shifts`` is None where none could be measured (and none was asked to be undone); ``field`` are the rows and
+    columns of the reference image that the scan shows; ``substrate`` is in the scan's own pixels; ``findings`` say
+    what speaks against trusting an inversion.
+    """
+
+    scan: Scan
+    recording: Recording
+    levels: Levels
+    shifts: Shifts | None
+    corrected: bool
+    field: tuple[slice, slice]
+    substrate: Substrate
+    substrate_noise: np.ndarray
+    findings: tuple[Finding, ...]
+    dark: float | None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing grave was found."""
+        return not any(f.grave for f in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """The verdict in a sentence."""
+        if not self.trusted:
+            return "Do not trust an inversion of this scan."
+        return "An inversion of this scan can be trusted" + (", with care." if self.findings else ".")
+
+
+def import_stack(
+    places: Sequence[str | Path] | str | Path,
+    *,
+    energies_kev: Sequence[float] | None = None,
+    dark: float | None = None,
+    substrate: tuple[slice, slice] | None = None,
+    pixel_nm: float | None = None,
+    register: bool = True,
+    reference_kev: float | None = None,
+    keep_field: bool = False,
+    stack: Stack | str | Path = "au-al-si",
+    contrast: str = "material",
+) -> Imported:
+    """Read, register and normalise the images of a multi-energy scan.
+
+    Parameters
+    ----------
+    places
+        Files, folders or patterns: one file an energy, or a stack in one file.
+    dark
+        Counts without a beam; None for none, which the verdict then mentions.
+    substrate
+        Rows and columns of bare substrate in the image at ``reference_kev``; found when not given.
+    reference_kev
+        The image that all others are moved to; the middle one when not given.
+    keep_field
+        Keep the size of the images: where not all energies see, the nearest row or column is repeated.
+
+    Raises
+    ------
+    MicrotomoError
+        For anything that cannot become a scan, with what to do.
+    """
+    chosen = load_stack(stack)
+    named = [places] if isinstance(places, str | Path) else list(places)
+    recording = assemble(read_frames(named, energies_kev), energies_kev, pixel_nm)
+    energies = recording.energies_kev
+    reference = _reference(energies, reference_kev)
+    level = dark or 0.0
+    levels = measure_levels(recording.images, level)
+    signal = recording.images.astype(np.float32) - np.float32(level)
+    if (dim := signal.mean((1, 2)) <= 0).any():
+        raise MicrotomoError(
+            f"the image at {energies[int(dim.argmax())]:g} keV is darker than the dark level {level:g}: check --dark "
+            "(counts without a beam)"
+        )
+    shifts = _shifts(signal, energies, reference, register)
+    whole = tuple(slice(0, n) for n in signal.shape[1:])
+    field = (whole[0], whole[1])
+    if register and shifts is not None:
+        if not keep_field:
+            field = common_field(shifts.pixels, signal.shape)
+        signal = registered(signal, shifts.pixels)[:, field[0], field[1]]
+    if substrate is None:
+        bare = find_substrate(signal, chosen, contrast)
+    else:
+        bare = given_substrate(signal, *_inside(substrate, field), chosen, contrast)
+    scatter = _substrate_noise(recording.images, bare, field, shifts if register else None, level)
+    findings = verdict(
+        levels,
+        energies,
+        dark=dark,
+        shift_error_px=shifts.error if register and shifts is not None else None,
+        unregistered_px=shifts.largest if not register and shifts is not None else None,
+        substrate_noise=scatter,
+        gain_error=bare.gain_error,
+        misfit=bare.misfit,
+    )
+    normalised = signal / bare.gain.astype(np.float32)[:, None, None]
+    negative = int((normalised < 0).sum())
+    if negative:
+        findings = [
+            Finding(
+                f"{negative} values below the dark level were set to zero: is --dark {level:g} too high?",
+                negative > 0.01 * normalised.size,
+            ),
+            *findings,
+        ]
+    told = Imported(
+        Scan(
+            np.maximum(normalised, 0),
+            energies,
+            recording.pixel_nm or 10.0,
+            chosen.model_copy(update={"energies_kev": energies}),
+            contrast,
+            float(np.median(levels.noise)),
+        ),
+        recording,
+        levels,
+        shifts,
+        register and shifts is not None,
+        field,
+        bare,
+        scatter,
+        tuple(findings),
+        dark,
+    )
+    told.scan.history.update({"import": history(told)})
+    return told
+
+
+def history(told: Imported) -> dict[str, Any]:
+    """What was done, as it is kept with the scan: files with their hashes, shifts, field, substrate, gain, verdict."""
+    rows, columns = told.substrate.box
+    result: dict[str, Any] = {
+        "files": {str(p): _sha256(p) for p in told.recording.files},
+        "dark": told.dark,
+        "pixel_nm": "not given: 10 nm taken" if told.recording.pixel_nm is None else told.recording.pixel_nm,
+        "registered": told.corrected,
+        "field": {"rows": _ends(told.field[0]), "columns": _ends(told.field[1])},
+        "substrate": {
+            "given": told.substrate.given, "rows": _ends(rows), "columns": _ends(columns),
+            "pixels": int(told.substrate.mask.sum()), "misfit": _rounded(told.substrate.misfit),
+        },
+        "gain": _rounded(told.substrate.gain), "gain_error": _rounded(told.substrate.gain_error),
+        "noise": _rounded(told.levels.noise), "substrate_noise": _rounded(told.substrate_noise),
+        "saturated": _rounded(told.levels.saturated),
+        "verdict": told.summary, "findings": [f.text for f in told.findings],
+    }  # fmt: skip
+    if told.shifts is not None:
+        result["shifts_px"] = _rounded(told.shifts.pixels)
+        result["shift_error_px"] = _rounded(told.shifts.error)
+        result["reference_kev"] = told.recording.energies_kev[told.shifts.reference]
+    return result
+
+
+def _reference(energies: Sequence[float], wanted: float | None) -> int:
+    if wanted is None:
+        return len(energies) // 2
+    found = [i for i, e in enumerate(energies) if np.isclose(e, wanted, atol=1e-3)]
+    if not found:
+        near = min(energies, key=lambda e: abs(e - wanted))
+        raise MicrotomoError(
+            f"--reference {wanted:g}: there is no image at {wanted:g} keV; the nearest is {near:g} keV"
+        )
+    return found[0]
+
+
+def _shifts(signal: np.ndarray, energies: Sequence[float], reference: int, register: bool) -> Shifts | None:
+    """Measured even where they are not to be undone, so that the report can tell what is left in."""
+    if len(signal) < 2:
+        return None
+    if register:
+        return measure_shifts(signal, energies, reference)
+    try:
+        return measure_shifts(signal, energies, reference, must_match=False)
+    except MicrotomoError as error:
+        if "quarter of the field" in str(error):
+            raise
+        return None
+
+
+def _inside(substrate: tuple[slice, slice], field: tuple[slice, slice]) -> tuple[slice, slice]:
+    """Rows and columns of the reference image in the pixels of the field that was kept."""
+    parts = []
+    for part, kept in zip(substrate, field, strict=True):
+        start, stop = part.start or 0, kept.stop if part.stop is None else part.stop
+        low, high = max(start, kept.start) - kept.start, min(stop, kept.stop) - kept.start
+        parts.append(slice(low, max(low, high)))
+    return parts[0], parts[1]
+
+
+def _substrate_noise(
+    images: np.ndarray, bare: Substrate, field: tuple[slice, slice], shifts: Shifts | None, dark: float
+) -> np.ndarray:
+    """Relative scatter (e,) of the substrate's pixels as recorded, looked up where each image shows it."""
+    y, x = np.nonzero(bare.mask)
+    scatter = np.zeros(len(images))
+    for e, image in enumerate(images):
+        dy, dx = (0, 0) if shifts is None else np.round(shifts.pixels[e]).astype(int)
+        rows = np.clip(y + field[0].start + dy, 0, image.shape[0] - 1)
+        columns = np.clip(x + field[1].start + dx, 0, image.shape[1] - 1)
+        values = image[rows, columns].astype(float) - dark
+        scatter[e] = values.std() / max(values.mean(), 1e-12)
+    return scatter
+
+
+def _ends(part: slice) -> list[int]:
+    return [int(part.start), int(part.stop)]
+
+
+def _rounded(values: Any) -> Any:
+    """Plain numbers with six digits, for JSON."""
+    if isinstance(values, np.ndarray):
+        return [_rounded(v) for v in values]
+    value = float(f"{values:.6g}")
+    return value if np.isfinite(value) else None
+
+
+def _sha256(path: Path) -> str:
+    if path.is_dir():
+        path = path / "index.h5"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,122 @@
+"""``microtomo import``: what a microscope saved in, a scan file out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from microtomo.cli.reconstruct import parse_energies, parse_region
+from microtomo.errors import MicrotomoError
+
+if TYPE_CHECKING:
+    from microtomo.acquisition.importing import Imported
+
+
+def import_(
+    places: Annotated[
+        list[str], typer.Argument(metavar="STACK...", help="Images: files, a folder or a pattern such as 'scan/*.tif'.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")],
+    energies: Annotated[
+        str | None, typer.Option(help="Beam energies in keV: 5:35, 5:35:2 or 5,7.5,10; else from names or metadata.")
+    ] = None,
+    dark: Annotated[float | None, typer.Option(help="Counts without a beam, to subtract.")] = None,
+    substrate: Annotated[
+        str | None,
+        typer.Option(help="Bare substrate in the reference image: rows,columns such as 0:10,0:128; else found."),
+    ] = None,
+    pixel_nm: Annotated[float | None, typer.Option(help="Pixel size in nm; else the files' own, else 10.")] = None,
+    register: Annotated[bool, typer.Option("--register/--no-register", help="Undo shifts between energies.")] = True,
+    reference: Annotated[
+        float | None, typer.Option(metavar="KEV", help="Image that the others are moved to; default the middle one.")
+    ] = None,
+    keep_field: Annotated[
+        bool, typer.Option("--keep-field", help="Keep the size; edges repeat where an image does not reach.")
+    ] = False,
+    stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
+    contrast: Annotated[str, typer.Option(help="material or published.")] = "material",
+    report: Annotated[
+        Path | None, typer.Option(help="Quality page: a .html file, or a folder for the page and its pictures.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Import a microscope's images: dark level, registration, normalisation to bare substrate, and a verdict."""
+    if pixel_nm is not None and not 0 < pixel_nm < float("inf"):
+        raise MicrotomoError(f"--pixel-nm {pixel_nm:g}: must be a positive size in nm")
+    if contrast not in ("material", "published"):
+        raise MicrotomoError(f"--contrast {contrast}: use material or published")
+    if dark is not None and not abs(dark) < float("inf"):
+        raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
+    given = None if energies is None else parse_energies(energies)
+    region = None if substrate is None else parse_region(substrate)
+
+    from microtomo.acquisition.importing import import_stack
+    from microtomo.files import write_scan
+    from microtomo.output import check_output
+
+    check_output(output, [place for place in places if Path(place).is_file()])
+    if report is not None and _is_page(report):
+        check_output(report, [output])
+    told = import_stack(
+        places,
+        energies_kev=given,
+        dark=dark,
+        substrate=region,
+        pixel_nm=pixel_nm,
+        register=register,
+        reference_kev=reference,
+        keep_field=keep_field,
+        stack=stack,
+        contrast=contrast,
+    )
+    write_scan(output, told.scan)
+    page = None if report is None else _write_page(told, report, output)
+    if as_json:
+        typer.echo(json.dumps({"output": str(output), "report": page and str(page), **_summary(told)}))
+    else:
+        typer.echo(f"{_line(told)}; written to {output}")
+    if told.recording.pixel_nm is None:
+        typer.echo("note: no pixel size is known: 10 nm is taken, pass --pixel-nm", err=True)
+    for finding in told.findings:
+        typer.echo(f"{'warning' if finding.grave else 'note'}: {finding.text}", err=True)
+    typer.echo(told.summary, err=True)
+    if page is not None:
+        typer.echo(f"quality page: {page}", err=True)
+
+
+def _is_page(report: Path) -> bool:
+    return report.suffix.lower() in (".html", ".htm")
+
+
+def _write_page(told: Imported, report: Path, output: Path) -> Path:
+    from microtomo.viz.quality import quality_folder, quality_page
+
+    return (quality_page if _is_page(report) else quality_folder)(told, report, f"Import of {output.name}")
+
+
+def _summary(told: Imported) -> dict[str, Any]:
+    return {
+        "energies_kev": list(told.scan.energies_kev),
+        "shape": list(told.scan.shape),
+        "pixel_nm": told.scan.pixel_nm,
+        "trusted": told.trusted,
+        **told.scan.history["import"],
+    }
+
+
+def _line(told: Imported) -> str:
+    count, height, width = told.scan.shape
+    e = told.scan.energies_kev
+    line = f"{count} energies ({e[0]:g}..{e[-1]:g} keV), {height} x {width} pixels of {told.scan.pixel_nm:g} nm"
+    if told.corrected and told.shifts is not None:
+        largest = told.shifts.largest
+        line += f"; shifts up to {largest:.1f} pixels ({largest * told.scan.pixel_nm:.0f} nm) undone"
+        before = told.recording.images.shape[1:]
+        if (height, width) != before:
+            line += f", cropped from {before[0]} x {before[1]}"
+    rows, columns = told.substrate.box
+    line += f"; substrate {'given' if told.substrate.given else 'found'} in {rows.start}:{rows.stop},{columns.start}:"
+    return f"{line}{columns.stop}; noise {told.scan.noise:.1%}"
