@@ -138,30 +138,33 @@ def energy(cost: np.ndarray, step: np.ndarray, label: np.ndarray) -> float:
 
 
 @numba.njit(cache=True, fastmath=True)
-def without(cost: np.ndarray, step: np.ndarray, label: np.ndarray, gone: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Labels after those that are ``gone`` (L,) have gone to one of the ``allowed`` (L,): iterated conditional modes
-    (Besag 1986) on the pixels concerned."""
-    height, width, labels = cost.shape
+def without(
+    cost: np.ndarray, step: np.ndarray, label: np.ndarray, instead: np.ndarray, allowed: np.ndarray, sweeps: int
+) -> np.ndarray:
+    """Labels after every label l has become ``instead[l]`` (L,) where that differs, and those pixels have then chosen
+    among the ``allowed`` labels by iterated conditional modes (Besag 1986)."""
+    height, width = label.shape
     found = label.copy()
-    for sweep in range(5):
+    for y in range(height):
+        for x in range(width):
+            found[y, x] = instead[label[y, x]]
+    for _ in range(sweeps):
         for y in range(height):
             for x in range(width):
-                if not gone[label[y, x]]:
+                if instead[label[y, x]] == label[y, x]:
                     continue
                 least = np.inf
-                for k in range(labels):
-                    if allowed[k]:
-                        value = cost[y, x, k]
-                        if sweep > 0:
-                            if y > 0:
-                                value += step[k, found[y - 1, x]]
-                            if y + 1 < height:
-                                value += step[k, found[y + 1, x]]
-                            if x > 0:
-                                value += step[k, found[y, x - 1]]
-                            if x + 1 < width:
-                                value += step[k, found[y, x + 1]]
-                        if value < least:
-                            least = value
-                            found[y, x] = k
+                for k in allowed:
+                    value = cost[y, x, k]
+                    if y > 0:
+                        value += step[k, found[y - 1, x]]
+                    if y + 1 < height:
+                        value += step[k, found[y + 1, x]]
+                    if x > 0:
+                        value += step[k, found[y, x - 1]]
+                    if x + 1 < width:
+                        value += step[k, found[y, x + 1]]
+                    if value < least:
+                        least = value
+                        found[y, x] = k
     return found

@@ -45,10 +45,10 @@ class Blocks:
     floor: np.ndarray
 
 
-def homogeneous_blocks(observed: Tensor, grid: Grid, noise: float) -> Blocks:
+def homogeneous_blocks(observed: Tensor, grid: Grid, noise: float, smallest: int = 2) -> Blocks:
     """Quadtree of an image (e, y, x): four blocks join when one spectrum explains them as well as four do.
 
-    The test is a likelihood ratio: twice the loss of joining is chi-square with 3 l degrees of freedom.
+    Blocks have at least 2^smallest pixels a side. The test is a likelihood ratio: twice the loss of joining is chi-square with 3 l degrees of freedom.
     """
     e, height, width = observed.shape
     limit = float(chi2.ppf(0.999, 3 * len(grid.shape))) / 2
@@ -71,7 +71,7 @@ def homogeneous_blocks(observed: Tensor, grid: Grid, noise: float) -> Blocks:
             levels.append(sums)
             best = least
         taken = np.zeros((1, 1), bool)
-        for size in range(len(levels) - 1, 0, -1):
+        for size in range(len(levels) - 1, smallest - 1, -1):
             here = good[size]
             above = np.zeros_like(here)
             if size + 1 < len(levels):
@@ -85,15 +85,16 @@ def homogeneous_blocks(observed: Tensor, grid: Grid, noise: float) -> Blocks:
     return Blocks(torch.cat(moments, 2), torch.cat(pixels), floor)
 
 
-def find_levels(blocks: Blocks, grid: Grid, noise: float, iterations: int = 40) -> Grid:
-    """The thicknesses of each layer that occur in the blocks, as a grid of all their combinations.
+def find_levels(blocks: Blocks, grid: Grid, noise: float, iterations: int = 40) -> tuple[Grid, Tensor]:
+    """The thicknesses of each layer that occur in the blocks, as a grid of all their combinations, and how often
+    each label occurs (L,), summing to 1.
 
     A mixture over the grid, independent by layer, by expectation and maximisation with a sparse Dirichlet prior that
     removes levels without support (Figueiredo & Jain 2002); the surviving levels move to where the data want them.
     Thickness 0 is always kept.
     """
     if len(blocks.pixels) == 0:
-        return grid
+        return grid, torch.full((len(grid),), 1 / len(grid))
     weight = blocks.pixels.clamp_max(_FULL).numpy()
     share = [np.full(n, 1 / n) for n in grid.shape]
     likelihood = _likelihood(blocks, grid, noise)
@@ -116,13 +117,17 @@ def find_levels(blocks: Blocks, grid: Grid, noise: float, iterations: int = 40) 
             )
         if i >= 15 and i % 8 == 7:
             belonging = _belonging(likelihood, _outer(share).astype(np.float32))
-            grid = refine_levels(torch.einsum("meb,bl->mel", blocks.moments, belonging), blocks.pixels @ belonging, grid, noise)[0]
+            grid = refine_levels(
+                torch.einsum("meb,bl->mel", blocks.moments, belonging), blocks.pixels @ belonging, grid, noise
+            )[0]
             grid, share = _merge(grid, share)
             likelihood = _likelihood(blocks, grid, noise)
-    return grid
+    return grid, torch.from_numpy(_outer(share).astype(np.float32))
 
 
-def refine_levels(moments: Tensor, pixels: Tensor, grid: Grid, noise: float, rounds: int = 3) -> tuple[Grid, list[Tensor]]:
+def refine_levels(
+    moments: Tensor, pixels: Tensor, grid: Grid, noise: float, rounds: int = 3
+) -> tuple[Grid, list[Tensor]]:
     """Move every level but 0 to the maximum of its likelihood; returns the grid and each level's standard deviation.
 
     ``moments`` (2, e, L) and ``pixels`` (L,) are sums over the pixels that belong to each label.
@@ -146,7 +151,9 @@ def refine_levels(moments: Tensor, pixels: Tensor, grid: Grid, noise: float, rou
             here, above, below = cost(k, at), cost(k, up), cost(k, down)
             curvature = (above + below - 2 * here) / h**2
             slope = (above - below) / (2 * h)
-            move = torch.where(curvature > 1e-9, -slope / curvature.clamp_min(1e-9), -slope.sign() * h).clamp(-3 * h, 3 * h)
+            move = torch.where(curvature > 1e-9, -slope / curvature.clamp_min(1e-9), -slope.sign() * h).clamp(
+                -3 * h, 3 * h
+            )
             trial = torch.where(at > 0, (at + move).clamp(nm / 300, nm), 0.0)
             levels[k] = torch.where(cost(k, trial) < here, trial, at)
             deviation[k] = torch.where(at > 0, curvature.clamp_min(12 / nm**2).rsqrt(), 0.0)
@@ -224,7 +231,9 @@ def _pool(cost: np.ndarray, best: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
                 out[y, x, j] = value
                 low = min(low, value)
             least[y, x] = low
-            before[y, x] = best[2 * y, 2 * x] + best[2 * y + 1, 2 * x] + best[2 * y, 2 * x + 1] + best[2 * y + 1, 2 * x + 1]
+            before[y, x] = (
+                best[2 * y, 2 * x] + best[2 * y + 1, 2 * x] + best[2 * y, 2 * x + 1] + best[2 * y + 1, 2 * x + 1]
+            )
     return out, least, before
 
 
@@ -243,3 +252,35 @@ def _responsibility(likelihood: np.ndarray, prior: np.ndarray, weight: np.ndarra
         for j in range(labels):
             total[j] += row[j] * factor
     return total
+
+
+def missing_levels(
+    observed: Tensor, floor: np.ndarray, cost: Tensor, belief: Tensor, coarse: Grid, grid: Grid, noise: float
+) -> Grid | None:
+    """The grid with levels added where the labelling leaves more misfit than noise does, or None.
+
+    Windows of 3 x 3 pixels that would be this bad once in ten million times (their misfit above the least one is
+    gamma distributed) are fitted on the coarse grid; thicknesses that several of them ask for are added, two a layer.
+    """
+    label = belief.argmax(-1, keepdim=True)
+    excess = (cost.gather(-1, label)[..., 0].cpu().numpy() - floor).astype(float)
+    window = (
+        np.lib.stride_tricks.sliding_window_view(excess, (3, 3)).sum((2, 3)) if min(excess.shape) >= 3 else excess[:0]
+    )
+    bad = torch.from_numpy(window > float(chi2.ppf(1 - 1e-7, 9 * len(grid.shape))) / 2)
+    if not bool(bad.any()):
+        return None
+    spectra = observed.double().cpu().unfold(1, 3, 1).unfold(2, 3, 1)[:, bad].flatten(2)
+    moments = torch.stack([spectra.sum(2), (spectra**2).sum(2)])
+    best = coarse.misfit(moments, noise, torch.full((moments.shape[2],), 9.0, dtype=torch.float64)).argmin(1)
+    wanted = coarse.thickness[:, best]
+    levels, added = [], False
+    for k, at in enumerate(grid.levels):
+        values, votes = wanted[k].unique(return_counts=True)
+        spacing = coarse.levels[k][1] - coarse.levels[k][0]
+        new = (values[:, None] - at).abs().amin(1) > 0.7 * spacing
+        values, votes = values[new & (votes >= 2)], votes[new & (votes >= 2)]
+        chosen = values[votes.argsort(descending=True)[:2]]
+        added |= len(chosen) > 0
+        levels.append(torch.cat([at, chosen]).sort().values)
+    return Grid(levels, grid.stack, grid.contrast) if added else None
