@@ -90,6 +90,7 @@ def import_stack(
     named = [places] if isinstance(places, str | Path) else list(places)
     recording = assemble(read_frames(named, energies_kev), energies_kev, pixel_nm)
     energies = recording.energies_kev
+    chosen = chosen.model_copy(update={"energies_kev": energies})
     reference = _reference(energies, reference_kev)
     level = dark or 0.0
     levels = measure_levels(recording.images, level)
@@ -136,7 +137,7 @@ def import_stack(
             np.maximum(normalised, 0),
             energies,
             recording.pixel_nm or 10.0,
-            chosen.model_copy(update={"energies_kev": energies}),
+            chosen,
             contrast,
             float(np.median(levels.noise)),
         ),

@@ -28,7 +28,7 @@ def band_passed(image: np.ndarray, blur: float = _BLUR, shading: float | None = 
 
 def pair_shift(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, float]:
     """(dy, dx) [pixels] by which the content of ``second`` is shifted against ``first``, both (y, x) and band-passed;
-    and the correlation at that shift over its standard deviation for unrelated images.
+    and the correlation at that shift, as Fisher's z over its standard deviation for unrelated images.
 
     Cross-correlation with an upsampled peak (Guizar-Sicairos, Thurman & Fienup, Opt. Lett. 33 (2008) 156), as
     scikit-image has it. Not normalised to pure phases: that gives noise the weight of the image.
@@ -53,8 +53,9 @@ def pair_shift(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, float
     size = float(np.sqrt((a**2).sum() * (b**2).sum()))
     if min(a.shape) < _SMALLEST or size == 0:
         return total, 0.0
-    # Of blurred noise 4 pi sigma^2 pixels have one independent value.
-    return total, float((a * b).sum()) / size * float(np.sqrt(a.size / (4 * np.pi * _BLUR**2)))
+    # Of blurred noise 4 pi sigma^2 pixels have one independent value; Fisher's z of a correlation is nearly normal.
+    correlation = min(float((a * b).sum()) / size, 1 - 1e-12)
+    return total, float(np.arctanh(correlation) * np.sqrt(a.size / (4 * np.pi * _BLUR**2)))
 
 
 def overlap(first: np.ndarray, second: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ _SAME = 1.6  # distance of two groups of tiles over that of two tiles of one gro
 _SHARE = 0.004  # of the tiles that a group must have
 _MISFIT = 0.006  # relative, root mean square over the energies
 _EQUAL = 0.0003  # misfits that noise may swap
+_THINNEST = 0.03  # of the range of a layer: what is there at all is thicker
 _GIVE = "give its rows and columns with --substrate"
 
 
@@ -63,8 +64,10 @@ def find_substrate(images: np.ndarray, stack: Stack, contrast: str) -> Substrate
     do. The image is cut into tiles; tiles without an edge in them are grouped by their spectra; and each group in turn
     is taken for the substrate. That one is it which makes the spectra of all groups, divided by its own, lie nearest to
     spectra that some thicknesses of the stack give by the attenuation model: with gold, say, taken for silicon, the
-    silicon beside it comes out darker than anything can be. Among groups that do equally well the largest is taken:
-    a layer with next to no contrast to the substrate (aluminium on silicon) may still be mistaken for it.
+    silicon beside it comes out darker than anything can be, and with aluminium on silicon taken for it as if it were
+    under a breath of gold: layers below 3 % of their range are not believed. Among groups that do equally well the
+    largest is taken. A layer of one thickness all over, with bare substrate nowhere, cannot be told from a gain where
+    it has next to no contrast or is very thin (aluminium on silicon, a nanometre of gold).
 
     Raises MicrotomoError where no region is even, where there is but one kind of region (nothing tells a gain from a
     layer then), and where no choice explains the image: no substrate is visible.
@@ -160,16 +163,16 @@ def _misfit(
     spectra: np.ndarray, sizes: np.ndarray, gain: np.ndarray, stack: Stack, contrast: str, without: int = -1
 ) -> float:
     """Distance of the groups' spectra over ``gain`` from what the stack can give: root mean square, by size."""
-    known, slopes, lowest = _library(stack, contrast)
+    known, slopes, reach = _library(stack, contrast)
     squares, weights = [], []
     for i, (spectrum, size) in enumerate(zip(spectra, sizes, strict=True)):
         if i == without:
             continue
         logs = np.log(spectrum / gain)
         nearest = int(((logs - known) ** 2).sum(1).argmin())
-        # between the thicknesses of the grid: half a step either way along each layer, none below zero
+        # between the thicknesses of the grid: half a step either way along each layer
         rest = logs - known[nearest]
-        step = np.clip(np.linalg.lstsq(slopes[:, nearest].T, rest, rcond=None)[0], lowest[:, nearest], 0.5)
+        step = np.clip(np.linalg.lstsq(slopes[:, nearest].T, rest, rcond=None)[0], *reach[:, :, nearest])
         squares.append(float(((rest - step @ slopes[:, nearest]) ** 2).mean()))
         weights.append(size)
     return float(np.sqrt(np.average(squares, weights=weights))) if squares else 0.0
@@ -178,20 +181,24 @@ def _misfit(
 @lru_cache(maxsize=4)
 def _library(stack: Stack, contrast: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Logarithm of the signal over substrate (s, e) of many thicknesses of the stack, thin ones denser; its change
-    (l, s, e) by one step of the grid along each layer; and the lowest step (l, s) that leaves no layer below zero."""
+    (l, s, e) by one step of the grid along each layer; and the lowest and highest step (2, l, s) from each, so that a
+    layer is absent or has a thickness that is worth the name."""
     import torch
 
     from microtomo.simulate.attenuation import backscatter
 
     steps = {1: 400, 2: 41, 3: 14, 4: 8}[len(stack.layers)]
-    axes = [torch.linspace(0, 1, steps, dtype=torch.float64) ** 1.3 * nm for nm in stack.max_nm]
+    thick = _THINNEST + (1 - _THINNEST) * torch.linspace(0, 1, steps - 1, dtype=torch.float64) ** 1.3
+    relative = torch.cat([torch.zeros(1, dtype=torch.float64), thick])
+    axes = [relative * nm for nm in stack.max_nm]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
     logs = backscatter(grid.flatten(1)[:, None], stack, contrast)[:, 0].log().numpy()
     field = logs.reshape(len(logs), *grid.shape[1:])
     along = range(1, field.ndim)
     slopes = np.stack([np.gradient(field, axis=k).reshape(len(logs), -1).T for k in along])
-    lowest = np.stack([np.where(axis.numpy() > 0, -0.5, 0.0) for axis in grid.flatten(1)])
-    return logs.T, slopes, lowest
+    place = np.indices(field.shape[1:]).reshape(field.ndim - 1, -1)
+    reach = np.stack([np.where(place > 1, -0.5, 0.0), np.where(place > 0, 0.5, 0.0)])
+    return logs.T, slopes, reach
 
 
 def _gain(images: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,0 +1,149 @@
+"""Files of microscopes: images, energies and pixel sizes out of each kind."""
+
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from formats import write_dm3, write_velox
+
+from making import make_scan
+from microtomo.acquisition.frames import read_frames
+from microtomo.errors import MicrotomoError
+from microtomo.files import write_scan
+
+IMAGES = np.random.default_rng(0).integers(1000, 60000, (3, 12, 14)).astype(np.uint16)
+
+
+def told(frames):
+    return [(f.energy_kev, None if f.pixel_nm is None else round(f.pixel_nm, 6)) for f in frames]
+
+
+@pytest.mark.parametrize(
+    ("name", "energy"),
+    [
+        ("al_05keV", 5), ("5.0kV", 5), ("5.5 keV", 5.5), ("x_5000eV_2", 5), ("12000V", 12), ("bse-7.5kv-a", 7.5),
+        ("image3", None), ("3Views", None),
+    ],
+)  # fmt: skip
+def test_energies_stand_in_names(tmp_path, name, energy):
+    tifffile.imwrite(tmp_path / f"{name}.tif", IMAGES[0])
+    assert told(read_frames([tmp_path])) == [(energy, None)]
+
+
+def test_an_fei_tiff_tells_energy_and_pixel_and_its_data_bar_goes(tmp_path):
+    text = "[Beam]\r\nHV=7000\r\n[Scan]\r\nPixelWidth=4e-09\r\n[Image]\r\nResolutionY=10\r\n"
+    tifffile.imwrite(tmp_path / "a.tif", IMAGES[0], extratags=[(34682, 2, None, text, False)])
+    (frame,) = read_frames([tmp_path / "a.tif"])
+    assert told([frame]) == [(7, 4)]
+    assert np.array_equal(frame.image, IMAGES[0][:10])
+
+
+def test_a_zeiss_tiff_tells_energy_and_pixel(tmp_path):
+    text = "0\r\nAP_ACTUALKV\r\nEHT = 9.00 kV\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 3.5 nm\r\n"
+    tifffile.imwrite(tmp_path / "a.tif", IMAGES[0], extratags=[(34118, 2, None, text, False)])
+    assert told(read_frames([tmp_path])) == [(9, 3.5)]
+
+
+def test_a_tescan_tiff_tells_energy_and_pixel(tmp_path):
+    text = b"\x01\x02\r\n[MAIN]\r\nPixelSizeX=2.5e-08\r\n[SEM]\r\nHV=15000.0\r\n"
+    tifffile.imwrite(tmp_path / "a.tif", IMAGES[0], extratags=[(50431, 1, len(text), text, False)])
+    assert told(read_frames([tmp_path])) == [(15, 25)]
+
+
+def test_an_imagej_tiff_tells_the_pixel_and_a_printers_resolution_is_none(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGES[0], imagej=True, resolution=(50, 50), metadata={"unit": "um"})
+    tifffile.imwrite(tmp_path / "b.tif", IMAGES[0], resolution=(96, 96), resolutionunit="INCH")
+    assert told(read_frames([tmp_path])) == [(None, 20), (None, None)]
+
+
+def test_pages_of_a_stack_have_no_energy_of_their_own(tmp_path):
+    tifffile.imwrite(tmp_path / "scan_5keV.tif", IMAGES, photometric="minisblack")
+    frames = read_frames([str(tmp_path / "*.tif")])
+    assert [f.energy_kev for f in frames] == [None] * 3
+    assert np.array_equal(np.stack([f.image for f in frames]), IMAGES)
+    assert frames[1].name == "scan_5keV.tif page 2"
+
+
+def test_a_dm3_file_is_read_with_energy_and_micrometres(tmp_path):
+    pytest.importorskip("rsciio")
+    write_dm3(tmp_path / "a.dm3", IMAGES[0], 0.008, "µm", 12000.0)
+    (frame,) = read_frames([tmp_path])
+    assert np.array_equal(frame.image, IMAGES[0])
+    assert told([frame]) == [(12, 8)]
+
+
+def test_a_velox_file_is_read_with_energies_and_metres(tmp_path):
+    pytest.importorskip("rsciio")
+    write_velox(tmp_path / "a.emd", IMAGES, 6e-9, (5000, 7000, 9000))
+    frames = read_frames([tmp_path / "a.emd"])
+    assert told(frames) == [(5, 6), (7, 6), (9, 6)]
+    assert np.array_equal(np.stack([f.image for f in frames]), IMAGES)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("units", "scale", "pixel"), [("nm", 5.0, 5.0), ("Å", 20.0, 2.0), ("m", 3e-9, 3.0)])
+def test_an_hspy_file_is_read_with_its_axes(tmp_path, units, scale, pixel):
+    hyperspy = pytest.importorskip("hyperspy.api")
+    signal = hyperspy.signals.Signal2D(IMAGES)
+    for axis, values in zip(
+        signal.axes_manager._axes, ((5000.0, 2000.0, "eV"), *[(0.0, scale, units)] * 2), strict=True
+    ):
+        axis.offset, axis.scale, axis.units = values
+    signal.save(tmp_path / "a.hspy")
+    frames = read_frames([tmp_path / "a.hspy"])
+    assert told(frames) == [(5, pixel), (7, pixel), (9, pixel)]
+    assert np.array_equal(np.stack([f.image for f in frames]), IMAGES)
+
+
+def test_a_nexus_file_is_read_with_its_axes(tmp_path):
+    scan = make_scan()
+    write_scan(tmp_path / "a.nxs", scan)
+    frames = read_frames([tmp_path / "a.nxs"])
+    assert told(frames) == [(float(e), 4) for e in range(5, 36)]
+    assert np.array_equal(np.stack([f.image for f in frames]), scan.data)
+
+
+def test_without_rosettasciio_a_sentence_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rsciio.digitalmicrograph", None)
+    (tmp_path / "a.dm4").write_bytes(b"")
+    with pytest.raises(MicrotomoError, match=r'a.dm4: to read .dm4 files .* is needed: pip install "microtomo\[io\]"'):
+        read_frames([tmp_path / "a.dm4"])
+
+
+@pytest.mark.parametrize("kind", [".dm3", ".dm4", ".emd", ".hspy"])
+def test_foreign_files_that_are_none_get_a_sentence(tmp_path, kind):
+    pytest.importorskip("rsciio")
+    (tmp_path / f"a{kind}").write_bytes(b"not such a file" * 50)
+    with pytest.raises(MicrotomoError, match=rf"a{kind}: .*export it again|a{kind}: cannot be read") as caught:
+        read_frames([tmp_path / f"a{kind}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_compression_without_its_library_says_what_to_install(tmp_path, monkeypatch):
+    pytest.importorskip("imagecodecs")
+    tifffile.imwrite(tmp_path / "a.tif", IMAGES[0], compression="lzw")
+    assert np.array_equal(read_frames([tmp_path])[0].image, IMAGES[0])
+
+    def lacking(*_, **__):
+        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lacking)
+    with pytest.raises(MicrotomoError, match=r'needs imagecodecs: pip install "microtomo\[io\]"'):
+        read_frames([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a.png", "picture for the screen"), ("a.xyz", "unknown kind of file .xyz"), ("none.tif", "no such file")],
+)
+def test_what_cannot_be_read_is_told(tmp_path, name, told):
+    if name != "none.tif":
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(MicrotomoError, match=told):
+        read_frames([tmp_path / name])
+
+
+def test_an_empty_folder_is_told(tmp_path):
+    with pytest.raises(MicrotomoError, match="has no images in it that can be read"):
+        read_frames([tmp_path])
