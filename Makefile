@@ -1,0 +1,66 @@
+# make demo and make test set up what they need; make help lists the rest.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+JOBS ?= 2
+PIP_FLAGS ?=
+DEMO ?= demo
+TESTS ?= tests
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.testable
+CHECKED := src tests benchmarks
+
+# Threads that spin while they wait starve each other as soon as the cores have other work.
+export OMP_WAIT_POLICY ?= passive
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types check format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
+
+install: $(INSTALLED)  ## the package with its pinned dependencies, in .venv
+
+demo: $(INSTALLED)  ## simulate, reconstruct with every solver, score, draw: see demo/index.html
+	@tools/need-packages "3D pictures" libegl1 libgl1-mesa-dri
+	$(BIN)/microtomo demo -o $(DEMO)
+
+# One thread a worker: the workers already fill the cores.
+test: $(TESTABLE)  ## all tests, in two processes (JOBS=4 for four; TESTS=tests/cli for some)
+	@tools/need-packages "tests of 3D pictures" libegl1 libgl1-mesa-dri
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 10 $(TESTS)
+
+lint: $(TESTABLE)  ## ruff, rules and format
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+types: $(TESTABLE)  ## mypy, strict
+	$(BIN)/mypy
+
+check: lint types test  ## lint, types and tests
+
+format: $(TESTABLE)  ## bring all files to the format
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+clean:  ## remove .venv, demo/ and everything else that can be made again
+	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is not installed: apt-get install python3 python3-venv python3-dev" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is too old: name Python 3.11 or later with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/need-packages "virtual environments" python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install $(PIP_FLAGS) -q --disable-pip-version-check -c constraints.txt -e ".[viewer,io]"
+	@touch $@
+
+$(TESTABLE): $(INSTALLED)
+	@$(BIN)/python -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
+		tools/need-packages "compiled test dependencies" python3-dev
+	$(BIN)/python -m pip install $(PIP_FLAGS) -q --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
