@@ -20,9 +20,7 @@ _DATA = (".vti", ".stl", ".ply")
 
 def render(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Reconstruction, scan or data set.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help=".png, .html; .vti, .stl, .ply for other programs.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".png, .html; .vti, .stl, .ply for other programs.")],
     sample: Annotated[int, typer.Option(min=0, help="Which sample of a file with many.")] = 0,
     what: Annotated[str, typer.Option(help="What the 3D scene shows: auto, thickness, volume or truth.")] = "auto",
     figure: Annotated[

@@ -50,7 +50,7 @@ class Stage:
             self._add_scan()
         self._add_axes()
         plotter.subplot(0, 0)
-        self.look()
+        self.look(*((AZIMUTH, ELEVATION) if panels else (0.0, 90.0)))
         plotter.link_views(list(range(columns(study))))
 
     def look(self, azimuth: float = AZIMUTH, elevation: float = ELEVATION) -> None:
@@ -109,7 +109,7 @@ class Stage:
         picker.SetTolerance(0)
         if not picker.Pick(x, y, 0, renderer):
             return None
-        towards = -np.array(self.plotter.camera.direction)
+        towards = -np.array(renderer.GetActiveCamera().GetDirectionOfProjection())
         place = np.array(picker.GetPickPosition()) - 0.05 * self.study.pixel_nm * towards
         height, width = self.study.shape
         row, column = height - 1 - floor(place[1] / self.study.pixel_nm), floor(place[0] / self.study.pixel_nm)
@@ -124,16 +124,17 @@ class Stage:
         actor.GetTextProperty().SetVerticalJustificationToTop()
         actor.GetPositionCoordinate().SetCoordinateSystemToNormalizedViewport()
         actor.SetPosition(0.02, 0.98)
-        self.plotter.add_actor(actor, reset_camera=False, pickable=False)
+        self.plotter.add_actor(actor, reset_camera=False, render=False, pickable=False)
 
     def _add(self, panel: Panel, surface: Surface) -> Any:
         mesh = polydata(surface)
+        quiet: dict[str, Any] = {"lighting": False, "render": False, "reset_camera": False}
         if panel.textures is None or surface.name not in panel.textures:
-            actor = self.plotter.add_mesh(mesh, scalars="rgb", rgb=True, lighting=False, show_scalar_bar=False)
+            actor = self.plotter.add_mesh(mesh, scalars="rgb", rgb=True, show_scalar_bar=False, **quiet)
         else:
             mesh.cell_data.clear()
             mesh.active_texture_coordinates = mesh.points[:, :2] / np.array(panel.scene.size_nm[:2])
-            actor = self.plotter.add_mesh(mesh, texture=self._texture(panel.textures[surface.name]), lighting=False)
+            actor = self.plotter.add_mesh(mesh, texture=self._texture(panel.textures[surface.name]), **quiet)
         actor.SetScale(1, 1, self.z_scale)
         return actor
 
@@ -184,10 +185,12 @@ class Stage:
             segments = np.array(lines, dtype=np.float32).reshape(-1, 3)
             self.plotter.add_mesh(
                 pv.line_segments_from_points(segments), color="#222222", name=f"axes {column}", pickable=False,
-                reset_camera=False,
+                reset_camera=False, render=False,
             )  # fmt: skip
             for i, actor in enumerate(_texts(labels, self._px)):
-                self.plotter.add_actor(actor, name=f"label {column} {i}", reset_camera=False, pickable=False)
+                self.plotter.add_actor(
+                    actor, name=f"label {column} {i}", reset_camera=False, render=False, pickable=False
+                )
             if name is not None:
                 # the slab is drawn to the picture, not to scale
                 self._solids[name, self.materials[-1]].SetScale(1, 1, self.z_scale * self._floor(scene) / self._base)

@@ -33,8 +33,8 @@ class Window:
         self.study = study
         count = columns(study)
         self.plotter = pv.Plotter(
-            shape=(2, count), row_weights=[1 - CONTROLS, CONTROLS], groups=[(1, slice(None))], border=False, off_screen=off_screen,
-            window_size=list(size), title=f"{study.name} - microtomo",
+            shape=(2, count), row_weights=[1 - CONTROLS, CONTROLS], groups=[(1, slice(None))], border=False,
+            off_screen=off_screen, window_size=list(size), title=f"{study.name} - microtomo",
         )  # fmt: skip
         self.plotter.set_background("white", all_renderers=True)
         self.stage: Stage = make_stage(self.plotter, study, MOST_FACES)
@@ -75,7 +75,8 @@ class Window:
             y = 0.275 - 0.043 * i  # of the window; a slider counts in its renderer
             self.plotter.subplot(1, 0)  # a slider calls back at once, which may go elsewhere
             slider = self.plotter.add_slider_widget(
-                change, limits, value=value, pointa=(0.205, y / CONTROLS), pointb=(0.335, y / CONTROLS), style="modern", interaction_event="end",
+                change, limits, value=value, pointa=(0.205, y / CONTROLS),
+                pointb=(0.335, y / CONTROLS), style="modern", interaction_event="end",
                 fmt="%.2g", color=INK, slider_width=0.02, tube_width=0.006,
             )  # fmt: skip
             slider.GetRepresentation().ShowSliderLabelOff()
