@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from microtomo.errors import MicrotomoError
-from microtomo.scan import Array, as_tensor
+from microtomo.scan import Array, as_labels, as_tensor
 
 _SMALL = 1e-7
 
@@ -48,7 +48,9 @@ def voxel_scores(predicted: Array, true: Array, classes: Sequence[str]) -> Voxel
     """
     p, t = _labels(predicted, "prediction", len(classes)), _labels(true, "truth", len(classes))
     if p.shape != t.shape:
-        raise MicrotomoError(f"prediction is {tuple(p.shape)} but truth is {tuple(t.shape)}: compare volumes of one shape")
+        raise MicrotomoError(
+            f"prediction is {tuple(p.shape)} but truth is {tuple(t.shape)}: compare volumes of one shape"
+        )
     if p.ndim == 3:
         p, t = p[None], t[None]
     if p.ndim != 4:
@@ -120,11 +122,13 @@ def thickness_scores(predicted: Array, true: Array, uncertainty: Array | None = 
 
 
 def _labels(volume: Array, name: str, classes: int) -> torch.Tensor:
-    labels = volume if isinstance(volume, torch.Tensor) else torch.as_tensor(volume)
-    if labels.is_floating_point():
-        raise MicrotomoError(f"{name} has {labels.dtype} values: a labelled volume holds integers")
+    try:
+        labels = as_labels(volume)
+    except MicrotomoError as error:
+        raise MicrotomoError(f"{name} {error}") from None
     if labels.numel() == 0:
         raise MicrotomoError(f"{name} is empty")
-    if int(labels.min()) < 0 or int(labels.max()) >= classes:
-        raise MicrotomoError(f"{name} has labels {int(labels.min())}..{int(labels.max())}, classes allow 0..{classes - 1}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise MicrotomoError(f"{name} has labels {low}..{high}, classes allow 0..{classes - 1}")
     return labels

@@ -48,8 +48,24 @@ def as_tensor(values: Array) -> torch.Tensor:
             raise MicrotomoError(f"expected an array of numbers, got {array.dtype}")
         if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
             array = array.astype(np.float32)
+        if not array.flags.writeable:  # a memory map or a broadcast view: torch would warn
+            array = array.copy()
         tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def as_labels(values: Array) -> torch.Tensor:
+    """An integer tensor from a tensor or an array of labels, whatever its byte order, strides and width."""
+    if isinstance(values, torch.Tensor):
+        labels = values
+    else:
+        array = np.asarray(values)
+        if array.dtype.kind not in "iub":
+            raise MicrotomoError(f"holds {array.dtype} values: a labelled volume holds integers")
+        labels = torch.from_numpy(array.astype(np.uint8 if array.dtype == np.uint8 else np.int64))
+    if labels.is_floating_point() or labels.is_complex():
+        raise MicrotomoError(f"holds {labels.dtype} values: a labelled volume holds integers")
+    return labels if labels.dtype == torch.uint8 else labels.long()
 
 
 def like(result: torch.Tensor, source: Array) -> Array:
@@ -77,7 +93,9 @@ class Scan:
 
     def __post_init__(self) -> None:
         if self.data.ndim not in (3, 4):
-            raise MicrotomoError(f"a scan is (energy, y, x) or (sample, energy, y, x); got shape {tuple(self.data.shape)}")
+            raise MicrotomoError(
+                f"a scan is (energy, y, x) or (sample, energy, y, x); got shape {tuple(self.data.shape)}"
+            )
         if 0 in self.data.shape:
             raise MicrotomoError(f"the scan is empty: shape {tuple(self.data.shape)} has an axis of length zero")
         try:
@@ -113,7 +131,9 @@ class Scan:
 
         region = self.data[..., rows, columns]
         if 0 in region.shape:
-            raise MicrotomoError(f"the substrate region {rows}, {columns} holds no pixel of the {self.shape[-2:]} image")
+            raise MicrotomoError(
+                f"the substrate region {rows}, {columns} holds no pixel of the {self.shape[-2:]} image"
+            )
         return replace(self, data=self.data / region.mean((-2, -1))[..., None, None])
 
 
@@ -145,4 +165,5 @@ class Reconstruction:
         status = as_tensor(self.status).long()
         share = [(Status(s), float((status == s).double().mean())) for s in Status]
         told = ", ".join(f"{v:.1%} {s.name.lower().replace('_', ' ')}" for s, v in share if v > 0)
-        return f"{self.method}: {told}; mean chi-square {float(as_tensor(self.chi_square).mean()):.2f}; {self.seconds:.2f} s"
+        chi_square = float(as_tensor(self.chi_square).mean())
+        return f"{self.method}: {told}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s"

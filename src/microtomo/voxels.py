@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from microtomo.errors import MicrotomoError
 from microtomo.materials import Stack
-from microtomo.scan import Array, as_tensor, like
+from microtomo.scan import Array, as_labels, as_tensor, like
 
 RULES = ("floor", "centre")
 
 
 def default_depth(stack: Stack, voxel_nm: float = 10.0) -> int:
     """Voxels that hold the thickest stack: sum of floor(max_nm / voxel_nm); 16 for ``au-al-si``."""
+    _check_voxel(voxel_nm)
     return max(1, sum(math.floor(nm / voxel_nm + 1e-6) for nm in stack.max_nm))
 
 
@@ -40,6 +40,7 @@ def thickness_to_volume(thickness: Array, depth: int = 16, voxel_nm: float = 10.
     d = as_tensor(thickness)
     if rule not in RULES:
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
+    _check_voxel(voxel_nm)
     if not bool(torch.isfinite(d).all()) or bool((d < 0).any()):
         raise MicrotomoError("thickness has negative or non-finite values: a volume needs finite thicknesses in nm")
     z = torch.arange(depth, device=d.device, dtype=d.dtype)[:, None, None]
@@ -55,6 +56,11 @@ def thickness_to_volume(thickness: Array, depth: int = 16, voxel_nm: float = 10.
 
 def volume_to_thickness(volume: Array, layers: int, voxel_nm: float = 10.0) -> Array:
     """Thickness (..., l, y, x) [nm] of each layer: its voxels in a column times the voxel size; float32."""
-    labels = volume if isinstance(volume, Tensor) else torch.from_numpy(volume)
+    labels = as_labels(volume)
     counts = torch.stack([(labels == k + 1).sum(-3) for k in range(layers)], dim=-3)
     return like(counts.float() * voxel_nm, volume)
+
+
+def _check_voxel(voxel_nm: float) -> None:
+    if not 0 < voxel_nm < math.inf:
+        raise MicrotomoError(f"voxel size {voxel_nm:g} nm is impossible: give more than 0")
