@@ -15,8 +15,8 @@ from microtomo.errors import MicrotomoError
 from microtomo.materials import Stack, make_stack
 
 _NM = {
-    "nm": 1.0, "nanometer": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "micrometer": 1e3, "mm": 1e6, "cm": 1e7,
-    "m": 1e9, "pm": 1e-3, "\u00e5": 0.1, "a\u030a": 0.1, "angstrom": 0.1,
+    "nm": 1.0, "nanometer": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "micrometer": 1e3, "mm": 1e6,
+    "cm": 1e7, "m": 1e9, "pm": 1e-3, "\u00e5": 0.1, "a\u030a": 0.1, "angstrom": 0.1,
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from microtomo.files import write_scan
 def test_help_names_the_verbs_and_exits_0(capsys):
     assert main(["--help"]) == 0
     told = capsys.readouterr().out
-    for verb in ("demo", "generate", "reconstruct", "evaluate", "render", "models", "doctor"):
+    for verb in ("demo", "generate", "import", "reconstruct", "evaluate", "render", "models", "doctor"):
         assert verb in told
         assert main([verb, "--help"]) == 0
 
