@@ -15,7 +15,7 @@ CHECKED := src tests benchmarks
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types check format clean
+.PHONY: help install demo picture test lint types check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -25,6 +25,12 @@ install: $(INSTALLED)  ## the package with its pinned dependencies, in .venv
 demo: $(INSTALLED)  ## simulate, reconstruct with every solver, score, draw: see demo/index.html
 	@tools/need-packages "3D pictures" libegl1 libgl1-mesa-dri
 	$(BIN)/microtomo demo -o $(DEMO)
+
+picture: $(INSTALLED)  ## draw the picture of the README
+	@mkdir -p build docs/images
+	$(BIN)/microtomo generate build/picture_scan.h5 --samples 2 --seed 7
+	$(BIN)/microtomo reconstruct build/picture_scan.h5 --samples 1 -o build/picture.h5
+	$(BIN)/microtomo render build/picture.h5 --title "Reconstructed by map" --size 1000x720 -o docs/images/reconstruction.png
 
 # One thread a worker: the workers already fill the cores.
 test: $(TESTABLE)  ## all tests, in two processes (JOBS=4 for four; TESTS=tests/cli for some)
