@@ -52,7 +52,7 @@ async def serve(study: Study, host: str = LOOPBACK, port: int = 0, ready: Callab
     from microtomo.viz.browser import Page
 
     check_port(host, port)
-    key = secrets.token_urlsafe(16)
+    key = secrets.token_hex(16)  # no dash at its front, which would read as an option
     server = app.get_server(f"microtomo-{key}", client_type="vue3")
     Page(server, study)
 

@@ -23,7 +23,7 @@ uniform sampler2D map;
 out vec4 pixel;
 void main() {
   if (at.x > cut.x || at.y < cut.y || at.z > cut.z) discard;
-  gl_FragDepth = gl_FragCoord.z - (gl_FrontFacing ? 0.0 : 2e-5);
+  gl_FragDepth = gl_FragCoord.z - (gl_FrontFacing ? 0.0 : 2e-4);
   vec3 seen = at;
   float lit = shade;
   if (!gl_FrontFacing) {
