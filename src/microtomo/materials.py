@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,11 +84,12 @@ def check_energies(energies_kev: tuple[float, ...]) -> None:
         raise ValueError("energies must be finite numbers in keV")
     if min(values) > 100:
         raise ValueError(
-            f"energies {values[0]:g}..{values[-1]:g} look like eV: give them in keV ({values[0] / 1000:g}..{values[-1] / 1000:g})"
+            f"energies {values[0]:g}..{values[-1]:g} look like eV: "
+            f"give them in keV ({values[0] / 1000:g}..{values[-1] / 1000:g})"
         )
     if min(values) < 0.5 or max(values) > 100:
         raise ValueError(f"energies {min(values):g}..{max(values):g} keV are outside 0.5..100 keV")
-    if any(b <= a for a, b in zip(values, values[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(values)):
         raise ValueError("energies must increase strictly: sort the images by energy and drop duplicates")
 
 
@@ -199,7 +201,8 @@ def load_stack(stack: Stack | str | Path) -> Stack:
     path = Path(stack)
     if path.suffix != ".toml":
         raise MicrotomoError(
-            f"unknown stack {str(stack)!r}; {nearest(str(stack), list(builtin_stacks()))} Or give the path of a .toml file."
+            f"unknown stack {str(stack)!r}; {nearest(str(stack), list(builtin_stacks()))} "
+            "Or give the path of a .toml file."
         )
     try:
         with path.open("rb") as file:

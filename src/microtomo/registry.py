@@ -45,9 +45,7 @@ def register(
 def list_methods(pattern: str = "*", task: str | None = None) -> list[Method]:
     """Methods whose name matches a wildcard, by name; ``task`` narrows to one kind."""
     _load()
-    return [
-        m for n, m in sorted(_METHODS.items()) if fnmatchcase(n, pattern) and (task is None or m.task == task)
-    ]
+    return [m for n, m in sorted(_METHODS.items()) if fnmatchcase(n, pattern) and (task is None or m.task == task)]
 
 
 def get_method(name: str) -> Method:
