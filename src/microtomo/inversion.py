@@ -154,9 +154,9 @@ def _check_normalised(data: Tensor, stack: Stack, contrast: str, noise: Tensor) 
     outside = ((middle < low * (1 - slack)) | (middle > high * (1 + slack))).float().mean(1)
     if bool((outside > 0.5).any()):
         raise MicrotomoError(
-            f"the signal (median {float(middle.median()):.4g}) is not normalised, stack {stack.name} gives {low:.2f} to "
-            f"{high:.2f}: divide every energy by its mean over bare substrate, with --substrate ROWS,COLUMNS or "
-            "Scan.normalised"
+            f"the signal (median {float(middle.median()):.4g}) is not normalised, stack {stack.name} gives "
+            f"{low:.2f} to {high:.2f}: divide every energy by its mean over bare substrate, "
+            "with --substrate ROWS,COLUMNS or Scan.normalised"
         )
 
 

@@ -15,6 +15,9 @@ from typer.core import TyperGroup
 
 from microtomo.errors import MicrotomoError
 
+# threads that spin while they wait cost many times their work on a busy machine
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM arrived: leave as after Ctrl-C, so that temporary files go."""

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtomo.solvers.kernels import compiled, compiled_parallel, inlined
+
 _CAP = 60.0  # largest misfit that a single pixel may hold against its neighbours
 _FLOOR = 1e-5  # least share of a message that is spread over all labels
 _ACTIVE = 1e-5  # labels below this share of a pixel's belief send nothing
@@ -19,7 +21,8 @@ _ACTIVE = 1e-5  # labels below this share of a pixel's belief send nothing
 def level_cost(count: int, jump: float, most: float) -> np.ndarray:
     """Cost (count, count) of a step between two levels of one layer."""
     index = np.arange(count)
-    return np.minimum(np.abs(index[:, None] - index) * jump, most).astype(np.float32)
+    step: np.ndarray = np.minimum(np.abs(index[:, None] - index) * jump, most).astype(np.float32)
+    return step
 
 
 def joint_cost(shape: tuple[int, ...], jump: float, most: float) -> np.ndarray:
@@ -39,22 +42,20 @@ def beliefs(cost: Tensor, step: np.ndarray, rounds: int) -> Tensor:
     rows forth and back, then along columns, ``rounds`` times (Pearl 1988; Tappen & Freeman 2003). On the CPU a
     compiled kernel works row by row; elsewhere all rows move together as matrix products.
     """
-    cost = cost - cost.amin(-1, keepdim=True)
-    data = cost.clamp_max(_CAP).neg().exp().float()
+    data = (cost - cost.amin(-1, keepdim=True)).clamp_max_(_CAP).neg_().exp_().float()
     kernel = np.exp(-step).astype(np.float32)
     if data.device.type != "cpu":
         return _beliefs_by_matrix(data, torch.from_numpy(kernel).to(data.device), rounds)
     array = data.numpy()
     left, right, up, down = (np.ones_like(array) for _ in range(4))
-    swapped = tuple(a.transpose(1, 0, 2) for a in (array, up, down, left, right))
+    turned = [a.transpose(1, 0, 2) for a in (array, up, down, left, right)]
     for _ in range(rounds):
         _sweep(array, left, right, up, down, kernel)
-        _sweep(*swapped, kernel)
-    belief = array * left
-    for message in (right, up, down):
-        belief *= message
-    belief /= belief.sum(-1, keepdims=True)
-    return torch.from_numpy(belief)
+        _sweep(turned[0], turned[1], turned[2], turned[3], turned[4], kernel)
+    for message in (right, up, down, array):
+        left *= message
+    left /= left.sum(-1, keepdims=True)
+    return torch.from_numpy(left)
 
 
 def _beliefs_by_matrix(data: Tensor, kernel: Tensor, rounds: int) -> Tensor:
@@ -77,7 +78,7 @@ def _beliefs_by_matrix(data: Tensor, kernel: Tensor, rounds: int) -> Tensor:
     return belief / belief.sum(-1, keepdim=True)
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@inlined
 def _send(
     data: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, out: np.ndarray, kernel: np.ndarray,
     belief: np.ndarray, message: np.ndarray,
@@ -104,7 +105,7 @@ def _send(
         out[j] = message[j] * factor + np.float32(_FLOOR)
 
 
-@numba.njit(cache=True, fastmath=True, parallel=True)
+@compiled_parallel
 def _sweep(
     data: np.ndarray, ahead: np.ndarray, back: np.ndarray, side: np.ndarray, other: np.ndarray, kernel: np.ndarray
 ) -> None:
@@ -121,7 +122,7 @@ def _sweep(
             _send(data[y, x + 1], side[y, x + 1], other[y, x + 1], back[y, x + 1], back[y, x], kernel, belief, message)
 
 
-@numba.njit(cache=True, fastmath=True)
+@compiled
 def energy(cost: np.ndarray, step: np.ndarray, label: np.ndarray) -> float:
     """Misfit of all pixels (y, x, L) plus the steps between all neighbours."""
     height, width = label.shape
@@ -137,7 +138,7 @@ def energy(cost: np.ndarray, step: np.ndarray, label: np.ndarray) -> float:
     return total
 
 
-@numba.njit(cache=True, fastmath=True)
+@compiled
 def without(
     cost: np.ndarray, step: np.ndarray, label: np.ndarray, instead: np.ndarray, allowed: np.ndarray, sweeps: int
 ) -> np.ndarray:

@@ -12,12 +12,14 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from microtomo.materials import Stack
-from microtomo.solvers.response import Grid
+from microtomo.solvers.kernels import compiled, compiled_parallel
+from microtomo.solvers.response import NOISE_FLOOR, Grid
 
 _STEPS = {1: (61,), 2: (16, 31), 3: (11, 11, 16), 4: (6, 6, 6, 11)}
 _LARGEST = 32  # pixels a side of the largest block
 _STRIP = 64  # rows handled at a time, a multiple of the largest block
 _FULL = 64.0  # a block counts as at most this many pixels, so that a large terrace does not drown a small one
+_MOST = 400  # labels that a first labelling may have
 _LEAST = 16.0  # pixels of support that a level must have (Figueiredo & Jain 2002: annihilation below T/2)
 
 
@@ -48,7 +50,8 @@ class Blocks:
 def homogeneous_blocks(observed: Tensor, grid: Grid, noise: float, smallest: int = 2) -> Blocks:
     """Quadtree of an image (e, y, x): four blocks join when one spectrum explains them as well as four do.
 
-    Blocks have at least 2^smallest pixels a side. The test is a likelihood ratio: twice the loss of joining is chi-square with 3 l degrees of freedom.
+    Blocks have at least 2^smallest pixels a side. The test is a likelihood ratio: twice the loss of joining is
+    chi-square with 3 l degrees of freedom.
     """
     e, height, width = observed.shape
     limit = float(chi2.ppf(0.999, 3 * len(grid.shape))) / 2
@@ -122,7 +125,21 @@ def find_levels(blocks: Blocks, grid: Grid, noise: float, iterations: int = 40) 
             )[0]
             grid, share = _merge(grid, share)
             likelihood = _likelihood(blocks, grid, noise)
-    return grid, torch.from_numpy(_outer(share).astype(np.float32))
+    return _common(grid, share)
+
+
+def _common(grid: Grid, share: list[np.ndarray]) -> tuple[Grid, Tensor]:
+    """The most common levels, at most :data:`_MOST` labels; what is dropped here can come back as missing."""
+    levels = list(grid.levels)
+    while math.prod(len(v) for v in levels) > _MOST:
+        k, i = min(
+            ((k, int(i)) for k, s in enumerate(share) if len(s) > 2 for i in [1 + s[1:].argmin()]),
+            key=lambda at: float(share[at[0]][at[1]]),
+        )
+        levels[k] = torch.cat([levels[k][:i], levels[k][i + 1 :]])
+        share[k] = np.delete(share[k], i) / (1 - share[k][i])
+    common = Grid(levels, grid.stack, grid.contrast)
+    return common, torch.from_numpy(_outer(share).astype(np.float32))
 
 
 def refine_levels(
@@ -138,7 +155,7 @@ def refine_levels(
 
     def cost(k: int, trial: Tensor) -> Tensor:
         there = Grid([trial if j == k else levels[j] for j in axes], grid.stack, grid.contrast)
-        inverse, s2 = 1 / there.signal, 2 * noise_variance(noise)
+        inverse, s2 = 1 / there.signal, 2 * max(noise, NOISE_FLOOR) ** 2
         squares = moments[1] * inverse**2 - 2 * moments[0] * inverse + pixels
         total = squares.sum(0) / s2 + pixels * there.signal.log().sum(0)
         return total.reshape(there.shape).sum([j for j in axes if j != k]) if len(levels) > 1 else total
@@ -158,13 +175,6 @@ def refine_levels(
             levels[k] = torch.where(cost(k, trial) < here, trial, at)
             deviation[k] = torch.where(at > 0, curvature.clamp_min(12 / nm**2).rsqrt(), 0.0)
     return Grid(levels, grid.stack, grid.contrast), deviation
-
-
-def noise_variance(noise: float) -> float:
-    """s^2 with the floor below which no scan is trusted."""
-    from microtomo.solvers.response import NOISE_FLOOR
-
-    return max(noise, NOISE_FLOOR) ** 2
 
 
 def _likelihood(blocks: Blocks, grid: Grid, noise: float) -> np.ndarray:
@@ -202,7 +212,7 @@ def _outer(vectors: list[np.ndarray]) -> np.ndarray:
     return product.reshape(-1)
 
 
-@numba.njit(cache=True, parallel=True)
+@compiled_parallel
 def _least(cost: np.ndarray) -> np.ndarray:
     height, width, labels = cost.shape
     out = np.empty((height, width), np.float32)
@@ -215,7 +225,7 @@ def _least(cost: np.ndarray) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True, parallel=True)
+@compiled_parallel
 def _pool(cost: np.ndarray, best: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sum 2 x 2 pixels: cost, its least over the labels, and the sum of the four least costs before."""
     height, width, labels = cost.shape[0] // 2, cost.shape[1] // 2, cost.shape[2]
@@ -237,7 +247,7 @@ def _pool(cost: np.ndarray, best: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     return out, least, before
 
 
-@numba.njit(cache=True, fastmath=True)
+@compiled
 def _responsibility(likelihood: np.ndarray, prior: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Sum over blocks of weight * posterior of each label."""
     blocks, labels = likelihood.shape
@@ -276,7 +286,7 @@ def missing_levels(
     wanted = coarse.thickness[:, best]
     levels, added = [], False
     for k, at in enumerate(grid.levels):
-        values, votes = wanted[k].unique(return_counts=True)
+        values, votes = torch.unique(wanted[k], return_counts=True)
         spacing = coarse.levels[k][1] - coarse.levels[k][0]
         new = (values[:, None] - at).abs().amin(1) > 0.7 * spacing
         values, votes = values[new & (votes >= 2)], votes[new & (votes >= 2)]

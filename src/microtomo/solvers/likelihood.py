@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from microtomo.solvers.levels import starting_grid
 from microtomo.solvers.problem import Estimate, Problem
 from microtomo.solvers.response import NOISE_FLOOR, cost_at, information, response, slopes
 
+_Answer = tuple[Tensor, Tensor, Tensor, Tensor]  # thickness, deviation, volume, converged
 _PIXELS = 16384  # pixels at a time: the table of misfits stays below 100 MB
 
 
@@ -30,7 +33,7 @@ def likelihood(signal: Tensor, problem: Problem, *, iterations: int = 6) -> Esti
     return by_pixel(signal, problem, lambda part, noise: _solve(part, problem, noise, iterations))
 
 
-def by_pixel(signal: Tensor, problem: Problem, solve: object) -> Estimate:
+def by_pixel(signal: Tensor, problem: Problem, solve: Callable[[Tensor, float], _Answer]) -> Estimate:
     """Run ``solve(spectra (e, p), noise) -> (thickness, deviation, volume, converged)`` over an image in parts."""
     n, e, y, x = signal.shape
     layers = len(problem.stack.layers)
@@ -41,7 +44,7 @@ def by_pixel(signal: Tensor, problem: Problem, solve: object) -> Estimate:
     for i, sample in enumerate(signal.reshape(n, e, y * x)):
         for first in range(0, y * x, _PIXELS):
             part = slice(first, first + _PIXELS)
-            found = solve(sample[:, part], float(problem.noise[i]))  # type: ignore[operator]
+            found = solve(sample[:, part], float(problem.noise[i]))
             thickness[i, :, part], deviation[i, :, part], volume[i, :, part], converged[i, part] = found
     return Estimate(
         thickness.reshape(n, layers, y, x),
@@ -51,7 +54,7 @@ def by_pixel(signal: Tensor, problem: Problem, solve: object) -> Estimate:
     )
 
 
-def _solve(observed: Tensor, problem: Problem, noise: float, iterations: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _solve(observed: Tensor, problem: Problem, noise: float, iterations: int) -> _Answer:
     stack, contrast = problem.stack, problem.contrast
     grid = starting_grid(stack, contrast)
     misfit = grid.misfit(observed, noise)
@@ -80,4 +83,5 @@ def deviation_within_range(thickness: Tensor, problem: Problem, noise: float) ->
     fisher = information(slopes(thickness, problem.stack, problem.contrast, model), noise)
     flat = torch.tensor([12 / nm**2 for nm in problem.stack.max_nm]).to(fisher)
     inverse = torch.linalg.inv((fisher + torch.diag(flat)[..., None]).movedim(-1, 0))
-    return inverse.diagonal(dim1=1, dim2=2).T.clamp_min(0).sqrt()
+    variance: Tensor = inverse.diagonal(dim1=1, dim2=2).T
+    return variance.clamp_min(0).sqrt()

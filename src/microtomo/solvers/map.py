@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from microtomo.registry import register
-from microtomo.solvers.columns import most_probable_volume
-from microtomo.solvers.field import beliefs, energy, joint_cost, without
-from microtomo.solvers.levels import find_levels, homogeneous_blocks, missing_levels, refine_levels, starting_grid
+from microtomo.solvers.labelling import Answer, Image, Prior
 from microtomo.solvers.problem import Estimate, Problem
-from microtomo.solvers.response import Grid, cost_at, response
-from microtomo.solvers.smooth import fit_field, whiteness
+from microtomo.solvers.response import Grid
 from microtomo.voxels import thickness_to_volume
 
-_BIRTHS = 3  # times that missing levels are looked for
-_HINT, _CONTINUOUS = 0.04, 0.25  # neighbours that pull together this much hint at, or tell of, continuous thickness
-_ASTRAY = 6.0  # nats that a field may be worse than the levels at a pixel
-_Answer = tuple[Tensor, Tensor, Tensor, Tensor]  # thickness, deviation, volume, converged
+_MOST_PIXELS = 520 * 520  # pixels solved in one piece: about 3 GB for continuous thickness, a quarter for terraces
+_TILE, _OVERLAP = 448, 64  # pixels a side of a tile, and those that it shares with the next
 
 
 @register(
@@ -39,174 +31,78 @@ def solve_map(
     need no setting by hand.
     """
     prior = Prior(jump, most, level_price)
-    parts = [_Image(sample, problem, float(problem.noise[i]), prior).solve() for i, sample in enumerate(signal)]
+    parts = [_solve(sample, problem, float(problem.noise[i]), prior) for i, sample in enumerate(signal)]
     return Estimate(*(torch.stack(field) for field in zip(*parts, strict=True)))
 
 
-@dataclass(frozen=True)
-class Prior:
-    """Prices in nats: a step between neighbours by one level, by any number of levels, and a level's existence."""
-
-    jump: float
-    most: float
-    level: float
-
-    def step(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Cost (L, L) between the labels of two neighbours."""
-        return joint_cost(shape, self.jump, self.most)
-
-
-@dataclass(frozen=True)
-class _State:
-    """A set of levels with the labelling that it leads to; ``total`` is energy plus the price of the levels."""
-
-    grid: Grid
-    cost: Tensor
-    belief: Tensor
-    total: float
+def _solve(observed: Tensor, problem: Problem, noise: float, prior: Prior) -> Answer:
+    height, width = observed.shape[1:]
+    if height * width <= _MOST_PIXELS:
+        return Image(observed, problem, noise, prior).solve()[0]
+    tiles = [(rows, columns) for rows in _spans(height) for columns in _spans(width)]
+    images = [Image(observed[:, rows, columns], problem, noise, prior) for rows, columns in tiles]
+    solved = [image.solve() for image in images]
+    levels = [grid for _, grid in solved if grid is not None]
+    if 2 * len(levels) > len(tiles):  # terraces: one set of levels for all tiles
+        common = _united(levels)
+        return _joined([image.with_levels(common) for image in images], tiles, problem, blend=False)
+    return _joined([answer for answer, _ in solved], tiles, problem, blend=True)
 
 
-class _Image:
-    """One scan (e, y, x) being solved."""
+def _spans(size: int) -> list[slice]:
+    """Overlapping spans that cover ``size`` pixels."""
+    if size <= _TILE:
+        return [slice(0, size)]
+    count = -(-(size - _OVERLAP) // (_TILE - _OVERLAP))
+    starts = [round(i * (size - _TILE) / (count - 1)) for i in range(count)]
+    return [slice(first, first + _TILE) for first in starts]
 
-    def __init__(self, observed: Tensor, problem: Problem, noise: float, prior: Prior) -> None:
-        self.observed, self.problem, self.noise, self.prior = observed, problem, noise, prior
-        self.pixels = observed.flatten(1)
 
-    def solve(self) -> _Answer:
-        coarse = starting_grid(self.problem.stack, self.problem.contrast)
-        blocks = homogeneous_blocks(self.observed, coarse, self.noise)
-        grid, share = find_levels(blocks, coarse, self.noise)
-        state = min(self.state(grid), self.state(grid, share.log()), key=lambda s: s.total)
-        if self.pull(state) > _CONTINUOUS:
-            answer = self.continuous(self.state(coarse))
-            if answer is not None:
-                return answer
-        state = self.simplify(state)
-        for _ in range(_BIRTHS):
-            born = missing_levels(self.observed, blocks.floor, state.cost, state.belief, coarse, state.grid, self.noise)
-            if born is None:
-                break
-            trial = self.simplify(self.settled(self.state(born)))
-            if trial.total >= state.total:
-                break
-            state = trial
-        grid, deviation = self.refined(state)
-        state = self.state(grid, rounds=3)
-        answer = self.continuous(state) if self.pull(state) > _HINT else None
-        return answer or self.report(state, deviation)
-
-    def pull(self, state: _State) -> float:
-        """How much the data ask for thickness between the levels."""
-        label = state.belief.argmax(-1)
-        thickness = state.grid.thickness.to(self.observed)[:, label]
-        return whiteness(self.observed, thickness, label, self.problem, self.noise)
-
-    def continuous(self, state: _State) -> _Answer | None:
-        """Fields instead of levels, if the criterion of Akaike (1974) prefers them: misfit plus parameters."""
-        problem, grid, size = self.problem, state.grid, self.observed.shape[1:]
-        thickness, deviation, _, done = self.report(state, self.refined(state)[1])
-        field = fit_field(self.observed, thickness, problem, self.noise)
-        levelled = state.cost.gather(-1, state.belief.argmax(-1, keepdim=True))[..., 0]
-        smooth = cost_at(self.pixels, response(field.thickness.flatten(1), problem.stack, problem.contrast), self.noise)
-        smooth = smooth.reshape(size)
-        astray = smooth > levelled + _ASTRAY
-        misfit = float(torch.where(astray, levelled, smooth).double().sum())
-        if misfit + field.parameters > float(levelled.double().sum()) + sum(grid.shape):
-            return None
-        found = torch.where(astray, thickness, field.thickness)
-        deviation = torch.where((found > 0) & ~astray, field.deviation, deviation)
-        return found, deviation, thickness_to_volume(found, problem.depth, problem.voxel_nm, problem.rule), done
-
-    def state(self, grid: Grid, favour: Tensor | None = None, rounds: int = 2) -> _State:
-        """The labelling of a set of levels; ``favour`` (L,) is added to the log-likelihood meanwhile."""
-        cost = grid.misfit(self.pixels, self.noise).float().reshape(*self.observed.shape[1:], -1)
-        step = self.prior.step(grid.shape)
-        belief = beliefs(cost if favour is None else cost - favour.to(cost), step, rounds)
-        least = cost.amin(-1, keepdim=True)
-        total = energy((cost - least).cpu().numpy(), step, belief.argmax(-1).cpu().numpy())
-        return _State(grid, cost, belief, total + float(least.double().sum()) + self.prior.level * sum(grid.shape))
-
-    def settled(self, state: _State) -> _State:
-        """The same levels where the pixels that have them want them."""
-        return self.state(self.refined(state)[0])
-
-    def refined(self, state: _State) -> tuple[Grid, list[Tensor]]:
-        share = state.belief.flatten(0, 1)
-        moments = torch.stack([self.pixels @ share, self.pixels**2 @ share]).double().cpu()
-        return refine_levels(moments, share.sum(0).double().cpu(), state.grid, self.noise)
-
-    def simplify(self, state: _State) -> _State:
-        """Remove levels as long as energy and their price fall together."""
-        kept: set[tuple[int, float]] = set()
-        while True:
-            needless = [(k, i) for k, i in self.needless(state) if (k, float(state.grid.levels[k][i])) not in kept]
-            if not needless:
-                return state
-            most = max(3, sum(state.grid.shape) // 4)
-            apart: list[tuple[int, int]] = []
-            for k, i in needless:
-                if len(apart) < most and not {(k, i - 1), (k, i + 1)} & set(apart):
-                    apart.append((k, i))
-            for drop in [apart, apart[:1]] if len(apart) > 1 else [apart]:
-                trial = self.settled(self.state(self.smaller(state.grid, drop), rounds=1))
-                if trial.total < state.total:
-                    break
+def _united(grids: list[Grid]) -> Grid:
+    """All levels of several grids; those within 1/100 of the range of each other become their mean."""
+    levels = []
+    for k, nm in enumerate(grids[0].stack.max_nm):
+        groups: list[list[float]] = []
+        for value in sorted(float(v) for grid in grids for v in grid.levels[k]):
+            if groups and (value - groups[-1][0] < nm / 100) and (groups[-1][0] > 0 or value == 0):
+                groups[-1].append(value)
             else:
-                kept.update((k, float(state.grid.levels[k][i])) for k, i in apart[:1])
-                continue
-            state, kept = trial, set()
+                groups.append([value])
+        levels.append(torch.tensor([sum(g) / len(g) for g in groups], dtype=torch.float64))
+    return Grid(levels, grids[0].stack, grids[0].contrast)
 
-    def smaller(self, grid: Grid, drop: list[tuple[int, int]]) -> Grid:
-        levels = [torch.stack([v for i, v in enumerate(at) if (k, i) not in drop]) for k, at in enumerate(grid.levels)]
-        return Grid(levels, grid.stack, grid.contrast)
 
-    def needless(self, state: _State) -> list[tuple[int, int]]:
-        """Levels (layer, index) that seem not to be worth their price, the most needless first."""
-        grid, prior = state.grid, self.prior
-        cost = (state.cost - state.cost.amin(-1, keepdim=True)).cpu().numpy()
-        label = state.belief.argmax(-1).cpu().numpy()
-        before = energy(cost, prior.step(grid.shape), label)
-        index = np.unravel_index(np.arange(len(grid)), grid.shape)
-        gains = []
-        for k, count in enumerate(grid.shape):
-            for i in range(1, count):
-                stays = index[k] != i
-                allowed = np.flatnonzero(np.abs(index[k] - i) == 1)
-                step = np.full((len(grid), len(grid)), 1e6, np.float32)
-                step[np.ix_(stays, stays)] = prior.step(tuple(n - (j == k) for j, n in enumerate(grid.shape)))
-                after = np.inf
-                for beside in (i - 1, i + 1):
-                    if beside < count:
-                        there = [np.where(stays, a, beside) if j == k else a for j, a in enumerate(index)]
-                        instead = np.ravel_multi_index(there, grid.shape)
-                        found = without(cost, step, label, instead, allowed, 2)
-                        after = min(after, energy(cost, step, found))
-                if before + prior.level > after:
-                    gains.append((before + prior.level - after, k, i))
-        return [(k, i) for _, k, i in sorted(gains, reverse=True)]
+def _joined(answers: list[Answer], tiles: list[tuple[slice, slice]], problem: Problem, blend: bool) -> Answer:
+    """One image from overlapping tiles: each pixel from the tile that it lies deepest in, or a weighted mean."""
+    height, width = max(t[0].stop for t in tiles), max(t[1].stop for t in tiles)
+    layers = answers[0][0].shape[0]
+    like = answers[0][0]
+    thickness, deviation = like.new_zeros((layers, height, width)), like.new_zeros((layers, height, width))
+    volume = torch.zeros((answers[0][2].shape[0], height, width), dtype=torch.uint8, device=like.device)
+    weight = like.new_zeros((height, width))
+    for (rows, columns), (d, sd, v, _) in zip(tiles, answers, strict=True):
+        depth = torch.minimum(_depth(rows, height)[:, None], _depth(columns, width)).to(like)
+        if blend:
+            thickness[:, rows, columns] += depth * d
+            deviation[:, rows, columns] += depth * sd
+            weight[rows, columns] += depth
+        else:
+            wins = depth > weight[rows, columns]
+            weight[rows, columns] = torch.where(wins, depth, weight[rows, columns])
+            for whole, part in ((thickness, d), (deviation, sd), (volume, v)):
+                whole[:, rows, columns] = torch.where(wins, part, whole[:, rows, columns])
+    if blend:
+        thickness, deviation = thickness / weight, deviation / weight
+        volume = thickness_to_volume(thickness, problem.depth, problem.voxel_nm, problem.rule)
+    return thickness, deviation, volume, torch.ones((height, width), dtype=torch.bool, device=like.device)
 
-    def report(self, state: _State, deviation: list[Tensor]) -> _Answer:
-        problem, grid = self.problem, state.grid
-        height, width = state.belief.shape[:2]
-        joint = state.belief.reshape(height * width, *grid.shape)
-        thickness, spread, reached = [], [], []
-        for k, (levels, level_sd) in enumerate(zip(grid.levels, deviation, strict=True)):
-            others = [j + 1 for j in range(len(grid.shape)) if j != k]
-            marginal = joint.sum(others) if others else joint
-            at, sd, nm = levels.to(marginal), level_sd.to(marginal), problem.stack.max_nm[k]
-            value = at[marginal.argmax(1)]
-            variance = (marginal * ((at - value[:, None]) ** 2 + sd**2)).sum(1)
-            thickness.append(value.reshape(height, width))
-            spread.append(variance.sqrt().reshape(height, width))
-            # a level within its own error of the next voxel boundary reaches it
-            slack = (2 * sd).clamp_max(problem.voxel_nm / 2) + 1e-3 * nm
-            reached.append(torch.where(at > 0, (at + slack).clamp_max(nm), 0.0))
-        drawn = torch.stack([g.flatten() for g in torch.meshgrid(*reached, indexing="ij")])
-        volume = most_probable_volume(state.belief.flatten(0, 1), drawn, problem).reshape(-1, height, width)
-        return (
-            torch.stack(thickness),
-            torch.stack(spread),
-            volume,
-            torch.ones_like(state.belief[..., 0], dtype=torch.bool),
-        )
+
+def _depth(span: slice, size: int) -> Tensor:
+    """How deep each pixel of a span lies inside it [pixels], at most the overlap; the image's own edge is no edge."""
+    at = torch.arange(span.start, span.stop)
+    inner = torch.full_like(at, _OVERLAP)
+    if span.start > 0:
+        inner = torch.minimum(inner, at - span.start + 1)
+    if span.stop < size:
+        inner = torch.minimum(inner, span.stop - at)
+    return inner.float()

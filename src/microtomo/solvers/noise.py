@@ -27,7 +27,7 @@ def estimate_noise(signal: Tensor, stack: Stack, contrast: str) -> Tensor:
     median = free * (1 - 2 / (9 * free)) ** 3
     variance = (rest**2).sum(1).median(1).values / median
     # the logarithm widens the noise: var(ln(1 + s n)) = s^2 (1 + 5/2 s^2 + ...)
-    return (variance / (1 + 2.5 * variance)).sqrt()
+    return torch.sqrt(variance / (1 + 2.5 * variance))
 
 
 def _basis(stack: Stack, contrast: str, device: torch.device) -> Tensor:
@@ -37,4 +37,5 @@ def _basis(stack: Stack, contrast: str, device: torch.device) -> Tensor:
     logs = backscatter(grid, stack, contrast)[:, 0].log()
     count = max(0, min(_COMPONENTS + len(stack.layers), len(logs) - 4))
     u, _, _ = torch.linalg.svd(logs, full_matrices=False)
-    return u[:, :count].to(device)
+    basis: Tensor = u[:, :count].to(device)
+    return basis

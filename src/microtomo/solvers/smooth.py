@@ -111,10 +111,11 @@ def _pull(observed: Tensor, thickness: Tensor, problem: Problem, noise: float) -
     """Gradient (l, y, x) and Fisher information (l, l, y, x) of the misfit."""
     flat = thickness.flatten(1)
     model = response(flat, problem.stack, problem.contrast)
-    slope, x = slopes(flat, problem.stack, problem.contrast, model), observed.flatten(1) / model - 1
-    gradient = (slope * (1 - x * (1 + x) / max(noise, NOISE_FLOOR) ** 2)).sum(1)
-    size = thickness.shape[1:]
-    return gradient.unflatten(1, size), information(slope, noise).unflatten(2, size)
+    slope, rest = slopes(flat, problem.stack, problem.contrast, model), observed.flatten(1) / model - 1
+    gradient = (slope * (1 - rest * (1 + rest) / max(noise, NOISE_FLOOR) ** 2)).sum(1)
+    y, x = thickness.shape[1:]
+    layers = len(thickness)
+    return gradient.reshape(layers, y, x), information(slope, noise).reshape(layers, layers, y, x)
 
 
 class _Differences:
