@@ -8,6 +8,7 @@ import typer
 
 import microtomo
 from microtomo.cli.app import app
+from microtomo.materials import builtin_materials
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,3 +69,19 @@ def test_make_targets_that_the_readme_names_exist():
 def test_picture_is_light():
     for picture in (ROOT / "docs" / "images").glob("*.png"):
         assert picture.stat().st_size < 500_000, picture.name
+
+
+def test_stack_file_of_the_docs_is_a_stack(tmp_path):
+    lines = (ROOT / "docs" / "files.md").read_text(encoding="utf-8").split("## Stack (TOML)")[1].splitlines()
+    path = tmp_path / "my.toml"
+    path.write_text("\n".join(line[4:] for line in lines if line.startswith("    ")), encoding="utf-8")
+    stack = microtomo.load_stack(path)
+    assert stack.symbols == ("Cr", "MyAu")
+    assert stack.energies_kev == (5, 7, 10, 15, 20, 25, 30)
+
+
+def test_docs_name_the_built_in_materials():
+    (told,) = re.findall(
+        r"Built in are ([^.]*?), and the stack", (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    )
+    assert set(re.split(r", | and ", told.replace("\n", " "))) == set(builtin_materials())
