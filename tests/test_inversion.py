@@ -152,7 +152,7 @@ def test_a_layer_that_no_energy_sees_through_is_out_of_range(method):
     gold = Layer(material=m["Au"], max_nm=100)
     stack = Stack(name="thick", substrate=m["Si"], layers=(gold,), energies_kev=(4, 4.5, 5))
     truth = np.full((1, 8, 8), 80, np.float32)
-    truth[:, :, :4] = 10
+    truth[:, :, :4] = 4
     found = reconstruct(simulate_scan(stack, truth), method, noise=0.02)
     assert (found.status[:, 4:] == Status.OUT_OF_RANGE).all()
     assert (found.status[:, :4] != Status.OUT_OF_RANGE).all()

@@ -15,7 +15,7 @@ from microtomo.errors import MicrotomoError, nearest
 from microtomo.materials import Stack, load_stack
 from microtomo.registry import Method, get_method
 from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
-from microtomo.simulate.attenuation import CONTRASTS, backscatter
+from microtomo.simulate.attenuation import CONTRASTS, attenuation_factor, backscatter, layer_response
 from microtomo.solvers.noise import estimate_noise
 from microtomo.solvers.problem import Estimate, Problem
 from microtomo.solvers.response import NOISE_FLOOR
@@ -83,7 +83,7 @@ def reconstruct(
     with torch.inference_mode():
         found: Estimate = chosen.run(batch, problem, **options)
         chi_square = _chi_square(batch, found.thickness, problem)
-        status = _status(found, chi_square, problem)
+        status = _status(batch, found, chi_square, problem)
     seconds = time.perf_counter() - started
 
     def shaped(values: Tensor) -> Array:
@@ -173,7 +173,7 @@ def _chi_square(data: Tensor, thickness: Tensor, problem: Problem) -> Tensor:
     return result
 
 
-def _status(found: Estimate, chi_square: Tensor, problem: Problem) -> Tensor:
+def _status(data: Tensor, found: Estimate, chi_square: Tensor, problem: Problem) -> Tensor:
     """Codes of :class:`Status`, uint8 (n, y, x). A poor fit is one that noise gives once in a million pixels."""
     free = max(1, len(problem.stack.energies_kev) - len(problem.stack.layers))
     # upper quantile of chi-square over its degrees of freedom (Wilson & Hilferty 1931), z = 4.9
@@ -181,12 +181,27 @@ def _status(found: Estimate, chi_square: Tensor, problem: Problem) -> Tensor:
     top = torch.tensor(problem.stack.max_nm).to(found.thickness)[:, None, None]
     poor = chi_square > limit
     at_end = (found.thickness >= 0.995 * top).any(1)
-    material = [layer.material for layer in problem.stack.layers]
-    reach = 74 * problem.stack.energies_kev[-1] ** 1.55
-    rate = torch.tensor([m.density_g_cm3**0.91 for m in material]).to(found.thickness)[:, None, None]
-    opaque = (found.thickness * rate >= reach).any(1)
+    opaque = _opaque(data, found.thickness, chi_square, problem)
     status = torch.full_like(chi_square, int(Status.OK), dtype=torch.uint8)
     status[~found.converged] = int(Status.NOT_CONVERGED)
     status[poor] = int(Status.POOR_FIT)
     status[(poor & at_end) | opaque] = int(Status.OUT_OF_RANGE)
     return status
+
+
+def _opaque(data: Tensor, thickness: Tensor, chi_square: Tensor, problem: Problem) -> Tensor:
+    """Where a layer may as well be so thick that nothing is seen through it even at the highest energy: (n, y, x).
+    Its thickness is then a lower bound at best."""
+    stack = problem.stack
+    opaque = torch.zeros_like(chi_square, dtype=torch.bool)
+    for k, layer in enumerate(stack.layers):
+        mass = torch.tensor(layer.max_nm * layer.material.density_g_cm3**0.91, dtype=torch.float64)
+        energy = torch.tensor(stack.energies_kev[-1], dtype=torch.float64)
+        passed, _ = layer_response(mass, energy, attenuation_factor(layer.material.atomic_number))
+        if float(passed) < float(problem.noise.max().clamp_min(NOISE_FLOOR)):
+            thick = thickness.clone()
+            thick[:, k] = layer.max_nm
+            # within three standard deviations of what was found
+            close = (_chi_square(data, thick, problem) - chi_square) * len(stack.energies_kev) < 9
+            opaque |= close & (thickness[:, k] > 0)
+    return opaque

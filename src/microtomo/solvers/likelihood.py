@@ -15,6 +15,7 @@ from microtomo.solvers.problem import Estimate, Problem
 from microtomo.solvers.response import NOISE_FLOOR, cost_at, information, response, slopes
 
 _Answer = tuple[Tensor, Tensor, Tensor, Tensor]  # thickness, deviation, volume, converged
+_WORTH = 4.0  # nats that a layer which the grid finds absent must gain to be there after all
 _PIXELS = 16384  # pixels at a time: the table of misfits stays below 100 MB
 
 
@@ -59,7 +60,28 @@ def _solve(observed: Tensor, problem: Problem, noise: float, iterations: int) ->
     grid = starting_grid(stack, contrast)
     misfit = grid.misfit(observed, noise)
     start = grid.thickness.to(observed)[:, misfit.argmin(1)]
-    s = max(noise, NOISE_FLOOR)
+    free = (start > 0) | (contrast == "material")
+    thickness, converged, cost = _descended(observed, start, free, problem, noise, iterations)
+    # where noise is low, a missed step of the grid outweighs an absent layer: try once more with every layer present
+    part = torch.nonzero((start == 0).any(0))[:, 0]
+    present = torch.nonzero((grid.thickness > 0).all(0))[:, 0].to(observed.device)
+    if len(part):
+        start = grid.thickness.to(observed)[:, present[misfit[part][:, present].argmin(1)]]
+        everywhere = torch.ones_like(start, dtype=torch.bool)
+        trial, done, less = _descended(observed[:, part], start, everywhere, problem, noise, iterations)
+        better = less < cost[part] - _WORTH
+        thickness[:, part] = torch.where(better, trial, thickness[:, part])
+        converged[part] = torch.where(better, done, converged[part])
+    probability = torch.softmax(-misfit, 1).to(observed)
+    volume = most_probable_volume(probability, grid.thickness.to(observed), problem)
+    return thickness, deviation_within_range(thickness, problem, noise), volume, converged
+
+
+def _descended(
+    observed: Tensor, start: Tensor, free: Tensor, problem: Problem, noise: float, iterations: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Thickness, convergence and cost after the descent from ``start``."""
+    stack, contrast, s = problem.stack, problem.contrast, max(noise, NOISE_FLOOR)
 
     def terms(d: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
         model = response(d, stack, contrast)
@@ -69,11 +91,8 @@ def _solve(observed: Tensor, problem: Problem, noise: float, iterations: int) ->
         slope, x = slopes(d, stack, contrast, model), observed / model - 1
         return cost, (slope * (1 - x * (1 + x) / s**2)).sum(1), information(slope, noise)
 
-    free = (start > 0) | (contrast == "material")
     thickness, converged = descend(terms, start, free, stack, iterations)
-    probability = torch.softmax(-misfit, 1).to(observed)
-    volume = most_probable_volume(probability, grid.thickness.to(observed), problem)
-    return thickness, deviation_within_range(thickness, problem, noise), volume, converged
+    return thickness, converged, terms(thickness, False)[0]
 
 
 def deviation_within_range(thickness: Tensor, problem: Problem, noise: float) -> Tensor:
