@@ -62,7 +62,7 @@ class Image:
         grid, share = find_levels(blocks, coarse, self.noise)
         state = min(self.state(grid), self.state(grid, share.log()), key=lambda s: s.total)
         if len(coarse) < _LARGE and self.pull(state) > _CONTINUOUS:
-            answer = self.continuous(self.state(coarse))
+            answer = self.continuous(self.state(_with_thin(coarse) if coarse.contrast == "published" else coarse))
             if answer is not None:
                 return answer, None
         state = self.simplify(state)
@@ -202,3 +202,11 @@ class Image:
             volume,
             torch.ones_like(state.belief[..., 0], dtype=torch.bool),
         )
+
+
+def _with_thin(grid: Grid) -> Grid:
+    """The grid with thin first layers added: the published contrast jumps where the first layer begins, and without
+    them a thin one is taken for the layer above."""
+    first = grid.levels[0]
+    thin = first[1] * torch.tensor([0.1, 0.25, 0.5, 0.75], dtype=first.dtype)
+    return Grid([torch.cat([first[:1], thin, first[1:]]), *grid.levels[1:]], grid.stack, grid.contrast)
