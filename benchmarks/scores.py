@@ -73,8 +73,8 @@ def score(kind: str, contrast: str, noise: float, method: str, count: int, seed:
 
 def table(count: int, seed: int, as_json: bool) -> None:
     print(f"{count} structures, seed {seed}, {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}")
-    head = f"{'set':28} {'method':10} {'publ.':>6} {'must':>6} {'aim':>6} {'mIoU':>7} {'pooled':>7} {'recall':>7} {'acc.':>6}"
-    print(f"{head}  {'RMSE Au, Al [nm]':>17}  {'95 % cover':>12}  {'median s':>8}")
+    head = f"{'set':28} {'method':10} {'publ.':>6} {'must':>6} {'aim':>6} {'mIoU':>7} {'pooled':>7} {'recall':>7}"
+    print(f"{head} {'acc.':>6}  {'RMSE Au, Al [nm]':>17}  {'95 % cover':>12}  {'median s':>8}")
     results = []
     for name, kind, contrast, noise, methods in ROWS:
         n = 1 if kind == "experimental" else count
