@@ -102,7 +102,7 @@ def test_what_was_generated_reconstructs_and_evaluates(tmp_path):
 
 def test_interrupt_is_a_sentence_and_goes_on(tmp_path):
     out = tmp_path / "set"
-    command = [sys.executable, "-m", "microtomo.cli.app", "generate", str(out), "--samples", "600", "--size", "64"]
+    command = [sys.executable, "-m", "microtomo.cli.app", "generate", str(out), "--samples", "2000", "--size", "64"]
     job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while not list(out.glob("shard-*.h5")) and time.monotonic() < end:
@@ -113,8 +113,8 @@ def test_interrupt_is_a_sentence_and_goes_on(tmp_path):
     assert told == f"interrupted: finished shards stay in {out}, the same command goes on from there\n"
     assert not list(out.glob(".*"))
     assert not (out / "index.h5").exists()
-    result = run(out, "--samples", 600, "--size", 64, "--json")
-    assert 0 < json.loads(result.stdout)["written"] < 600
+    result = run(out, "--samples", 2000, "--size", 64, "--json")
+    assert 0 < json.loads(result.stdout)["written"] < 2000
 
 
 def test_bar_on_a_terminal(tmp_path):
