@@ -268,3 +268,17 @@ def test_the_reference_scans_are_reconstructed(reference_data, contrast):
     assert scores.miou > {"published": 0.98, "material": 0.85}[contrast]
     baseline = reconstruct(noisy, "tikhonov", contrast=contrast)
     assert voxel_scores(baseline.volume, thickness_to_volume(truth), ["none", "Au", "Al"]).miou < scores.miou
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"noise": "a"}, "noise 'a' is impossible"),
+        ({"device": "foo"}, "device 'foo' is not available"),
+        ({"energies_kev": (5.0, 10.0, 20.0)}, "3 energies are too few"),
+    ],
+)
+def test_settings_that_cannot_be_are_told(settings, words):
+    scan = np.ones((len(settings.get("energies_kev", range(31))), 4, 4), np.float32)
+    with pytest.raises(MicrotomoError, match=words):
+        reconstruct(scan, "likelihood", **settings)

@@ -21,6 +21,8 @@ from microtomo.solvers.problem import Estimate, Problem
 from microtomo.solvers.response import NOISE_FLOOR
 from microtomo.voxels import RULES, default_depth
 
+_FEWEST = 6  # energies that the noise estimate needs
+
 
 def reconstruct(
     scan: Scan | Array,
@@ -68,11 +70,18 @@ def reconstruct(
         raise MicrotomoError(f"unknown contrast {contrast!r}: use {' or '.join(CONTRASTS)}")
     if rule not in RULES:
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
-    if noise is not None and not 0 <= noise <= 1:
-        raise MicrotomoError(f"noise {noise:g} is impossible: give a relative level, 0.02 for 2 %")
+    if noise is not None and not (isinstance(noise, int | float) and 0 <= noise <= 1):
+        raise MicrotomoError(f"noise {_told(noise)} is impossible: give a relative level, 0.02 for 2 %")
+    if noise is None and len(problem_stack.energies_kev) < _FEWEST:
+        raise MicrotomoError(
+            f"{len(problem_stack.energies_kev)} energies are too few to tell noise from signal: give the noise level"
+        )
     data = as_tensor(scan.data).detach()
     if device is not None:
-        data = data.to(device)
+        try:
+            data = data.to(device)
+        except (RuntimeError, AssertionError):
+            raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
     _check_signal(data)
     batch = (data if data.ndim == 4 else data[None]).float()
     level = torch.full((len(batch),), noise) if noise is not None else estimate_noise(batch, problem_stack, contrast)
@@ -104,6 +113,10 @@ def reconstruct(
         seconds=seconds,
         history={**scan.history, "options": options} if options else dict(scan.history),
     )
+
+
+def _told(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else repr(value)
 
 
 def _check_options(method: Method, options: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ _PIXELS = 16384  # pixels at a time: the table of misfits stays below 100 MB
     task="sem",
     citation="Rau & Reimer, Scanning 23 (2001) 235 (signal); maximum likelihood over a grid, refined by Gauss-Newton",
 )
-def likelihood(signal: Tensor, problem: Problem, *, iterations: int = 6) -> Estimate:
+def likelihood(signal: Tensor, problem: Problem, *, iterations: int = 15) -> Estimate:
     """Per-pixel maximum likelihood: the best thicknesses of a grid, refined below it.
 
     The quickest honest answer: no prior, so it neither smooths nor invents. Its standard deviation is the
