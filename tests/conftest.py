@@ -1,4 +1,5 @@
 import os
+import signal
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+# a job started in the background inherits that Ctrl-C is ignored, and would hand that on to the programs under test
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
