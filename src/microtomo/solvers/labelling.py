@@ -20,7 +20,7 @@ Answer = tuple[Tensor, Tensor, Tensor, Tensor]
 """Thickness and deviation (l, y, x) [nm], volume (z, y, x), converged (y, x)."""
 
 _BIRTHS = 3  # times that missing levels are looked for
-_HINT, _CONTINUOUS = 0.04, 0.25  # neighbours that pull together this much hint at, or tell of, continuous thickness
+_HINT, _CONTINUOUS = 0.1, 0.25  # neighbours that pull together this much hint at, or tell of, continuous thickness
 _LARGE = 700  # labels from which on a labelling over the whole starting grid takes too long
 _ASTRAY = 6.0  # nats that a field may be worse than the levels at a pixel
 
@@ -61,10 +61,6 @@ class Image:
         blocks = homogeneous_blocks(self.observed, coarse, self.noise)
         grid, share = find_levels(blocks, coarse, self.noise)
         state = min(self.state(grid), self.state(grid, share.log()), key=lambda s: s.total)
-        if len(coarse) < _LARGE and self.pull(state) > _CONTINUOUS:
-            answer = self.continuous(self.state(_with_thin(coarse) if coarse.contrast == "published" else coarse))
-            if answer is not None:
-                return answer, None
         state = self.simplify(state)
         for _ in range(_BIRTHS):
             born = missing_levels(self.observed, blocks.floor, state.cost, state.belief, coarse, state.grid, self.noise)
@@ -76,7 +72,11 @@ class Image:
             state = trial
         grid, deviation = self.refined(state)
         state = self.state(grid, rounds=3)
-        answer = self.continuous(state) if self.pull(state) > _HINT else None
+        pull, answer = self.pull(state), None
+        if pull > _CONTINUOUS and len(coarse) < _LARGE:
+            answer = self.continuous(self.state(_with_thin(coarse) if coarse.contrast == "published" else coarse))
+        elif pull > _HINT:
+            answer = self.continuous(state)
         return (self.report(state, deviation), grid) if answer is None else (answer, None)
 
     def with_levels(self, grid: Grid) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
@@ -39,6 +40,8 @@ def open_study(file: str | Path, scan: str | Path | None = None, sample: int = 0
 def view_in_browser(study: Study, host: str = LOOPBACK, port: int = 0, ready: Callable[[str], None] = print) -> None:
     """Serve the viewer until Ctrl-C; ``ready`` gets the address. See :func:`microtomo.viz.server.serve`."""
     try:
+        # a page that is still connecting when the viewer ends is no error
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         asyncio.run(serve(study, host, port, ready))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
