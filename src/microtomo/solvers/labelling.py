@@ -11,13 +11,10 @@ from torch import Tensor
 from microtomo.solvers.columns import most_probable_volume
 from microtomo.solvers.field import beliefs, energy, joint_cost, without
 from microtomo.solvers.levels import find_levels, homogeneous_blocks, missing_levels, refine_levels, starting_grid
-from microtomo.solvers.problem import Problem
+from microtomo.solvers.problem import Answer, Problem
 from microtomo.solvers.response import Grid, cost_at, response
 from microtomo.solvers.smooth import fit_field, whiteness
 from microtomo.voxels import thickness_to_volume
-
-Answer = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Thickness and deviation (l, y, x) [nm], volume (z, y, x), converged (y, x)."""
 
 _BIRTHS = 3  # times that missing levels are looked for
 _HINT, _CONTINUOUS = 0.1, 0.25  # neighbours that pull together this much hint at, or tell of, continuous thickness

@@ -11,10 +11,9 @@ from microtomo.registry import register
 from microtomo.solvers.columns import most_probable_volume
 from microtomo.solvers.descent import descend
 from microtomo.solvers.levels import starting_grid
-from microtomo.solvers.problem import Estimate, Problem
-from microtomo.solvers.response import NOISE_FLOOR, cost_at, information, response, slopes
+from microtomo.solvers.problem import Answer, Estimate, Problem
+from microtomo.solvers.response import cost_at, cost_slope, information, response, slopes
 
-_Answer = tuple[Tensor, Tensor, Tensor, Tensor]  # thickness, deviation, volume, converged
 _WORTH = 4.0  # nats that a layer which the grid finds absent must gain to be there after all
 _PIXELS = 16384  # pixels at a time: the table of misfits stays below 100 MB
 
@@ -34,7 +33,7 @@ def likelihood(signal: Tensor, problem: Problem, *, iterations: int = 15) -> Est
     return by_pixel(signal, problem, lambda part, noise: _solve(part, problem, noise, iterations))
 
 
-def by_pixel(signal: Tensor, problem: Problem, solve: Callable[[Tensor, float], _Answer]) -> Estimate:
+def by_pixel(signal: Tensor, problem: Problem, solve: Callable[[Tensor, float], Answer]) -> Estimate:
     """Run ``solve(spectra (e, p), noise) -> (thickness, deviation, volume, converged)`` over an image in parts."""
     n, e, y, x = signal.shape
     layers = len(problem.stack.layers)
@@ -55,7 +54,7 @@ def by_pixel(signal: Tensor, problem: Problem, solve: Callable[[Tensor, float], 
     )
 
 
-def _solve(observed: Tensor, problem: Problem, noise: float, iterations: int) -> _Answer:
+def _solve(observed: Tensor, problem: Problem, noise: float, iterations: int) -> Answer:
     stack, contrast = problem.stack, problem.contrast
     grid = starting_grid(stack, contrast)
     misfit = grid.misfit(observed, noise)
@@ -81,15 +80,15 @@ def _descended(
     observed: Tensor, start: Tensor, free: Tensor, problem: Problem, noise: float, iterations: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Thickness, convergence and cost after the descent from ``start``."""
-    stack, contrast, s = problem.stack, problem.contrast, max(noise, NOISE_FLOOR)
+    stack, contrast = problem.stack, problem.contrast
 
     def terms(d: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
         model = response(d, stack, contrast)
         cost = cost_at(observed, model, noise)
         if not wanted:
             return cost, None, None
-        slope, x = slopes(d, stack, contrast, model), observed / model - 1
-        return cost, (slope * (1 - x * (1 + x) / s**2)).sum(1), information(slope, noise)
+        slope = slopes(d, stack, contrast, model)
+        return cost, cost_slope(observed, model, slope, noise), information(slope, noise)
 
     thickness, converged = descend(terms, start, free, stack, iterations)
     return thickness, converged, terms(thickness, False)[0]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from microtomo.registry import register
-from microtomo.solvers.labelling import Answer, Image, Prior
-from microtomo.solvers.problem import Estimate, Problem
+from microtomo.solvers.labelling import Image, Prior
+from microtomo.solvers.problem import Answer, Estimate, Problem
 from microtomo.solvers.response import Grid
 from microtomo.voxels import thickness_to_volume
 

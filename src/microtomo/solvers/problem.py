@@ -8,6 +8,9 @@ from torch import Tensor
 
 from microtomo.materials import Stack
 
+Answer = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Thickness and deviation (l, ...) [nm], volume (z, ...) and converged (...) of one sample or a part of it."""
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -57,6 +57,12 @@ def cost_at(observed: Tensor, signal: Tensor, noise: float) -> Tensor:
     return ((observed / signal - 1) ** 2).sum(0) / (2 * s * s) + signal.log().sum(0)
 
 
+def cost_slope(observed: Tensor, signal: Tensor, slope: Tensor, noise: float) -> Tensor:
+    """Gradient (l, p) [1/nm] of :func:`cost_at` in the thicknesses, from the log slopes (l, e, p) of the signal."""
+    x = observed / signal - 1
+    return (slope * (1 - x * (1 + x) / max(noise, NOISE_FLOOR) ** 2)).sum(1)
+
+
 class Grid:
     """All combinations of a list of thicknesses for each layer: label = index, first layer slowest.
 

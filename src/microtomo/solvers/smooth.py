@@ -14,7 +14,7 @@ from scipy.ndimage import binary_dilation, uniform_filter
 from torch import Tensor
 
 from microtomo.solvers.problem import Problem
-from microtomo.solvers.response import NOISE_FLOOR, information, response, slopes
+from microtomo.solvers.response import cost_slope, information, response, slopes
 
 _FREEDOM = 4.0  # degrees of freedom of Student's t: how readily an edge is forgiven
 _ROUNDS = 4
@@ -111,8 +111,8 @@ def _pull(observed: Tensor, thickness: Tensor, problem: Problem, noise: float) -
     """Gradient (l, y, x) and Fisher information (l, l, y, x) of the misfit."""
     flat = thickness.flatten(1)
     model = response(flat, problem.stack, problem.contrast)
-    slope, rest = slopes(flat, problem.stack, problem.contrast, model), observed.flatten(1) / model - 1
-    gradient = (slope * (1 - rest * (1 + rest) / max(noise, NOISE_FLOOR) ** 2)).sum(1)
+    slope = slopes(flat, problem.stack, problem.contrast, model)
+    gradient = cost_slope(observed.flatten(1), model, slope, noise)
     y, x = thickness.shape[1:]
     layers = len(thickness)
     return gradient.reshape(layers, y, x), information(slope, noise).reshape(layers, layers, y, x)
