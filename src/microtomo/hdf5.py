@@ -55,6 +55,27 @@ def reading(path: Path) -> Iterator[None]:
         raise MicrotomoError(f"{path}: cannot be read, it seems damaged ({error}): copy or write it again") from error
 
 
+def load_filters(path: Path, data: h5py.Dataset) -> None:
+    """Load the decompressor of a data set, such as Blosc or Bitshuffle, where HDF5 has none of its own.
+
+    Raises MicrotomoError where hdf5plugin, which brings them, is not installed or has none for it.
+    """
+    properties = data.id.get_create_plist()
+    for i in range(properties.get_nfilters()):
+        code, _, _, name = properties.get_filter(i)
+        if h5py.h5z.filter_avail(code):
+            continue
+        named = (text(name).split(";")[0].strip("\0 ") or "a filter") + f" (HDF5 filter {code})"
+        try:
+            import hdf5plugin  # noqa: F401
+        except ImportError:
+            raise MicrotomoError(
+                f'{path}: is compressed with {named}, which needs hdf5plugin: pip install "microtomo[io]"'
+            ) from None
+        if not h5py.h5z.filter_avail(code):
+            raise MicrotomoError(f"{path}: is compressed with {named}, which cannot be read here: save it with gzip")
+
+
 def default_signal(file: h5py.File) -> h5py.Dataset | None:
     """The signal of the file's default NXdata group, None where the file names none."""
     group: Any = file

@@ -17,6 +17,7 @@ from microtomo.hdf5 import (
     axis_values,
     default_signal,
     history_of,
+    load_filters,
     number_of,
     only_candidate,
     open_hdf5,
@@ -193,6 +194,7 @@ def _from_hdf5(path: Path, file: h5py.File, energies_kev: tuple[float, ...] | No
         raise MicrotomoError(f"{path}: lacks the data set /entry/data/data: write the scan again")
     if signal is None:
         signal = only_candidate(path, file)
+    load_filters(path, signal)
     files = (Path(file.filename), *shards(signal))
     energies = energies_kev or _energies(path, signal, ours)
     source = ScanSource(path, signal, tuple(energies), files)

@@ -1,7 +1,9 @@
 """Files of microscopes: images, energies and pixel sizes out of each kind."""
 
+import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -102,6 +104,54 @@ def test_a_nexus_file_is_read_with_its_axes(tmp_path):
     frames = read_frames([tmp_path / "a.nxs"])
     assert told(frames) == [(float(e), 4) for e in range(5, 36)]
     assert np.array_equal(np.stack([f.image for f in frames]), scan.data)
+
+
+LEVELS = np.arange(3 * 12 * 14).reshape(3, 12, 14).astype(np.uint16)  # which compress
+
+
+def write_compressed(folder, plugin):
+    """The same images as vendors compress them: Velox with Bitshuffle, HyperSpy and NeXus with Blosc."""
+    write_velox(folder / "a.emd", LEVELS, 6e-9, (5000, 7000, 9000))
+    with h5py.File(folder / "a.emd", "a") as file:
+        for group in file["Data/Image"].values():
+            data = group["Data"][()]
+            del group["Data"]
+            group.create_dataset("Data", data=data, chunks=True, **plugin.Bitshuffle())
+    pytest.importorskip("hyperspy.api").signals.Signal2D(LEVELS).save(folder / "a.hspy", **plugin.Blosc())
+    with h5py.File(folder / "a.nxs", "w") as file:
+        data = file.create_dataset("scan/data", data=LEVELS, chunks=True, **plugin.Blosc())
+        data.parent["energy"] = [5.0, 7.0, 9.0]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_vendors_compression_is_undone_in_a_process_that_knows_nothing_of_it(tmp_path):
+    write_compressed(tmp_path, pytest.importorskip("hdf5plugin"))
+    code = (
+        "import sys, numpy as np; from microtomo.acquisition.frames import read_frames; "
+        "assert 'hdf5plugin' not in sys.modules; np.save(sys.argv[2], [f.image for f in read_frames([sys.argv[1]])])"
+    )
+    for name in ("a.emd", "a.hspy", "a.nxs"):
+        words = [sys.executable, "-c", code, str(tmp_path / name), str(tmp_path / "read.npy")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert np.array_equal(np.load(tmp_path / "read.npy"), LEVELS), name
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a.emd", "bitshuffle (HDF5 filter 32008)"), ("a.hspy", "blosc (HDF5 filter 32001)"), ("a.nxs", "blosc (HDF5")],
+)
+def test_compression_without_hdf5plugin_says_what_to_install(tmp_path, monkeypatch, name, told):
+    write_compressed(tmp_path, pytest.importorskip("hdf5plugin"))
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: code < 256)
+    with pytest.raises(MicrotomoError, match="which cannot be read here: save it with gzip"):
+        read_frames([tmp_path / name])
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    with pytest.raises(MicrotomoError) as caught:
+        read_frames([tmp_path / name])
+    assert told in str(caught.value)
+    assert str(caught.value).endswith('which needs hdf5plugin: pip install "microtomo[io]"')
 
 
 def test_without_rosettasciio_a_sentence_says_what_to_install(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ import numpy as np
 from microtomo.acquisition.pairs import INSTALL
 from microtomo.acquisition.tags import tiff_energy, tiff_pixel, tiff_rows
 from microtomo.errors import MicrotomoError
-from microtomo.hdf5 import in_nm
+from microtomo.hdf5 import in_nm, load_filters, reading
 from microtomo.images import TIFF_SUFFIXES, energy_in_name, natural_order, open_tiff
 from microtomo.sources import HDF5_SUFFIXES, naming, open_scan
 
@@ -125,6 +125,7 @@ def _other(path: Path, reader: str) -> Iterator[Frame]:
     except ModuleNotFoundError as error:
         raise MicrotomoError(f"{path}: to read {path.suffix} files {error.name} is needed: {INSTALL}") from None
     with naming(path):
+        _load_filters(path)
         try:
             signals = module.file_reader(str(path), **({"select_type": "images"} if reader == "emd" else {}))
         except MicrotomoError:
@@ -139,6 +140,19 @@ def _other(path: Path, reader: str) -> Iterator[Frame]:
         if not found:
             raise MicrotomoError("holds no images: export the images of the backscatter detector")
     yield from found
+
+
+def _load_filters(path: Path) -> None:
+    """Load what HDF5 needs to decompress any image of a file; nothing for other files."""
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return
+    with reading(path), h5py.File(path, "r") as file:
+        images: list[h5py.Dataset] = []
+        file.visititems(lambda _, item: images.append(item) if isinstance(item, h5py.Dataset) else None)
+        for image in images:
+            load_filters(path, image)
 
 
 def _damaged(error: Exception) -> MicrotomoError:
