@@ -167,6 +167,24 @@ def test_viewer_shows_what_there_is(browser, files, file, scan):
         assert troubles == []
 
 
+def test_a_scan_alone_fills_the_page_without_scrolling(browser, files):
+    with viewer(files / "bare.h5") as (_, address), watched(browser, viewport={"width": 1400, "height": 900}) as got:
+        page = got[0]
+        ready(page, address)
+        image, spectrum = (page.locator(s).bounding_box() for s in (".mt-map", "#spectrum"))
+        assert image["x"] + image["width"] <= spectrum["x"]
+        assert image["width"] > 500
+        assert max(b["y"] + b["height"] for b in (image, spectrum)) <= 900
+        assert spectrum["x"] + spectrum["width"] > 1200
+
+
+def test_a_scan_with_truth_has_no_empty_columns(browser, files):
+    with viewer(files / "scan.h5") as (_, address), watched(browser) as (page, _, _):
+        ready(page, address)
+        assert page.locator("#readings thead th").all_inner_texts() == ["layer", "truth [nm]"]
+        assert page.locator("[data-layer=Al] td").all_inner_texts() == ["0.00"]
+
+
 def test_without_the_key_there_is_no_data(browser, files):
     with viewer(files / "rec.h5") as (_, address), watched(browser) as (page, _, _):
         page.goto(address.rpartition("&secret")[0])

@@ -160,3 +160,15 @@ def test_pixels_without_a_solution_are_blank(rec, maps, stack, tmp_path):
     figures.save_figure(figure, tmp_path / "a.png")
     figures.save_figure(figures.fit_figure(chi_square, rec.status), tmp_path / "b.png")
     figures.save_figure(figures.uncertainty_figure({"map": thickness}, stack), tmp_path / "c.png")
+
+
+def test_a_small_spectrum_keeps_its_legend_off_the_data_and_fills_the_figure(scan, rec):
+    for recs in ({"map": rec}, {}):
+        figure = spectrum_figure(scan, recs, (4, 5), small=True)
+        figure.canvas.draw()
+        legend = figure.legends[0].get_window_extent()
+        lowest = min(axis.get_position().y0 for axis in figure.axes)
+        assert all(not legend.overlaps(axis.get_window_extent()) for axis in figure.axes)
+        assert legend.x0 >= 0
+        assert legend.x1 <= figure.bbox.width
+        assert lowest < 0.25

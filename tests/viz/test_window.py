@@ -58,6 +58,36 @@ def test_energy_changes_the_scan_and_its_number(window, scan):
     assert f"signal at 25 keV {float(scan.data[20, 12, 16]):.4f}" in window.words.replace("\n  ", " ")
 
 
+def written(window):
+    actors = window.plotter.renderers[-1].actors.values()
+    return [a.GetInput() for a in actors if a.IsA("vtkTextActor")]
+
+
+def test_sliders_tell_their_values(window):
+    assert {"opacity  100 %", "cut at x  320 nm", "cut at y  240 nm", "depth z  104 nm", "beam  5 keV"} <= set(
+        written(window)
+    )
+    slider = window.plotter.widgets.slider_widgets[-1]
+    slider.GetRepresentation().SetValue(20)
+    slider.InvokeEvent("EndInteractionEvent")
+    assert "beam  25 keV" in written(window)
+
+
+def test_from_above_the_labels_of_z_go(window):
+    def shown():
+        window.plotter.render()
+        window.plotter.screenshot(None)
+        actors = window.plotter.renderers[0].actors.values()
+        return {a.GetInput() for a in actors if a.IsA("vtkBillboardTextActor3D") and a.GetVisibility()}
+
+    assert {"x [nm]", "y [nm]", "z [nm]"} <= shown()
+    window.look_down()
+    assert {"x [nm]", "y [nm]"} <= shown()
+    assert "z [nm]" not in shown()
+    window.stage.look()
+    assert "z [nm]" in shown()
+
+
 def test_click_reads_the_pixel_under_it(window, maps):
     window.look_down()
     image = seen(window, 0)

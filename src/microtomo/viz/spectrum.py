@@ -82,9 +82,10 @@ def spectrum_figure(
         panel.grid(color="#E8E8E8", linewidth=0.6)
         panel.set_axisbelow(True)
     if small:
-        axis.legend(frameon=False)
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
         if not reconstructions:
             residual.remove()
+            axis.set_subplotspec(figure.add_gridspec(1, 1)[0])
             axis.set_xlabel("beam energy [keV]")
             axis.tick_params(labelbottom=True)
         return figure

@@ -39,6 +39,7 @@ class Stage:
         self._sections: list[Any] = []
         self._planes: list[Any] = []
         self._image: Any = None
+        self._upright: dict[int, list[Any]] = {}
         for column, panel in enumerate(panels.values()):
             plotter.subplot(0, column)
             self._title(panel.title + (f" [nm], 0 to {panel.scale.high:.3g}" if panel.scale else ""))
@@ -49,6 +50,9 @@ class Stage:
             plotter.subplot(0, len(panels))
             self._add_scan()
         self._add_axes()
+        for column in self._upright:
+            plotter.subplot(0, column)
+            plotter.renderer.AddObserver("StartEvent", lambda renderer, _, column=column: self._face(renderer, column))
         plotter.subplot(0, 0)
         self.look(*((AZIMUTH, ELEVATION) if panels else (0.0, 90.0)))
         plotter.link_views(list(range(columns(study))))
@@ -57,7 +61,14 @@ class Stage:
         """Turn all panels [degrees]."""
         self.plotter.subplot(0, 0)
         set_camera(self.plotter, self._scene(), azimuth, elevation, self.shape())
-        self.plotter.camera.parallel_scale *= 1.25  # room for the labels of a narrow panel
+        # room for the labels of a narrow panel; from above, those of y stand beside the field
+        self.plotter.camera.parallel_scale *= 1.25 if elevation < 80 else 1.5
+
+    def _face(self, renderer: Any, column: int) -> None:
+        """Hide the labels of z where z points at the one who looks: they would all stand in one place."""
+        seen = abs(renderer.GetActiveCamera().GetDirectionOfProjection()[2]) < 0.99
+        for actor in self._upright[column]:
+            actor.SetVisibility(seen)
 
     def shape(self) -> tuple[int, int]:
         """Width and height of a panel in pixels."""
@@ -187,10 +198,13 @@ class Stage:
                 pv.line_segments_from_points(segments), color="#222222", name=f"axes {column}", pickable=False,
                 reset_camera=False, render=False,
             )  # fmt: skip
-            for i, actor in enumerate(_texts(labels, self._px)):
+            upright = []
+            for i, (label, actor) in enumerate(zip(labels, _texts(labels, self._px), strict=True)):
+                upright += [actor] if label.side == "left" else []
                 self.plotter.add_actor(
                     actor, name=f"label {column} {i}", reset_camera=False, render=False, pickable=False
                 )
+            self._upright[column] = upright
             if name is not None:
                 # the slab is drawn to the picture, not to scale
                 self._solids[name, self.materials[-1]].SetScale(1, 1, self.z_scale * self._floor(scene) / self._base)

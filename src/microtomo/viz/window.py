@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Window:
 
     def _widgets(self) -> None:
         stage, study, (width, height) = self.stage, self.study, self._size
-        sliders: list[tuple[str, tuple[float, float], float, Any]] = []
+        sliders: list[tuple[str, tuple[float, float], float, Any, Callable[[float], str]]] = []
         if stage.panels:
             ground, layers = stack_colours(study.stack)
             for i, (name, colour) in enumerate(zip(stage.materials, [*reversed(layers), ground], strict=True)):
@@ -61,27 +62,38 @@ class Window:
                     border_size=2, color_on=colour, color_off="white", background_color=INK,
                 )  # fmt: skip
                 self._write(name, 40, y + 17, 13)
+            size_nm = [max(p.scene.size_nm[i] for p in stage.panels.values()) for i in range(3)]
             sliders += [
-                ("opacity", (0, 1), 1, stage.set_opacity),
-                ("z exaggeration", (1, max(20.0, 3 * stage.z_scale)), stage.z_scale, stage.set_z_scale),
-                ("cut at x", (0, 1), 1, lambda v: stage.set_cut(x=v)),
-                ("cut at y", (0, 1), 1, lambda v: stage.set_cut(y=v)),
-                ("depth z", (0, 1), 1, lambda v: stage.set_cut(z=v)),
+                ("opacity", (0, 1), 1, stage.set_opacity, lambda v: f"{100 * v:.0f} %"),
+                ("z ×", (1, max(20.0, 3 * stage.z_scale)), stage.z_scale, stage.set_z_scale, lambda v: f"{v:.2g}"),
+                ("cut at x", (0, 1), 1, lambda v: stage.set_cut(x=v), lambda v: f"{v * size_nm[0]:.0f} nm"),
+                ("cut at y", (0, 1), 1, lambda v: stage.set_cut(y=v), lambda v: f"{v * size_nm[1]:.0f} nm"),
+                ("depth z", (0, 1), 1, lambda v: stage.set_cut(z=v), lambda v: f"{v * size_nm[2]:.0f} nm"),
             ]
         if study.scan is not None:
-            last = len(study.scan.energies_kev) - 1
-            sliders.append(("beam energy", (0, max(last, 1)), 0, self.set_energy))
-        for i, (title, limits, value, change) in enumerate(sliders):
+            kev = study.scan.energies_kev
+            last = max(len(kev) - 1, 1)
+            sliders.append(
+                ("beam", (0, last), 0, self.set_energy, lambda v: f"{kev[min(round(v), len(kev) - 1)]:g} keV")
+            )
+        for i, (title, limits, value, change, shown) in enumerate(sliders):
             y = 0.275 - 0.043 * i  # of the window; a slider counts in its renderer
+            self.plotter.subplot(1, 0)
+            label = self._write("", 0.205 * width, y * height + 8, 13, right=True)
+
+            def moved(
+                v: float, label: Any = label, title: str = title, change: Any = change, shown: Any = shown
+            ) -> None:
+                label.SetInput(f"{title}  {shown(v)}")
+                change(v)
+
             self.plotter.subplot(1, 0)  # a slider calls back at once, which may go elsewhere
             slider = self.plotter.add_slider_widget(
-                change, limits, value=value, pointa=(0.205, y / CONTROLS),
+                moved, limits, value=value, pointa=(0.215, y / CONTROLS),
                 pointb=(0.335, y / CONTROLS), style="modern", interaction_event="end",
                 fmt="%.2g", color=INK, slider_width=0.02, tube_width=0.006,
             )  # fmt: skip
             slider.GetRepresentation().ShowSliderLabelOff()
-            self.plotter.subplot(1, 0)
-            self._write(title, 0.195 * width, y * height + 8, 13, right=True)
 
     def set_energy(self, number: float) -> None:
         """Show another image of the scan, and its signal at the pixel."""
