@@ -25,6 +25,18 @@ def test_the_substrate_is_found_and_tells_the_gain(kind, contrast):
     assert not found.given
 
 
+def test_a_terrace_of_thin_aluminium_beside_the_substrate_is_not_taken_for_it():
+    told, gain = record(size=112, seeds=(1, 2))
+    aluminium = told.still.truth[1]
+    assert (
+        (told.still.truth[0] == 0) & (aluminium == 30)
+    ).mean() > 0.1  # less than 1 % of contrast, a quarter of noise
+    found = find_substrate(told.images - DARK, STACK, "material")
+    assert (aluminium[found.mask] > 0).mean() < 0.02
+    assert found.mask.sum() > 0.6 * (told.still.truth.sum(0) == 0).sum()
+    assert np.sqrt(np.mean((found.gain / gain - 1) ** 2)) < 1.5 * found.gain_error.mean()
+
+
 def test_five_per_cent_of_noise_do_not_hide_the_substrate():
     told, gain = record(noise=0.05, kind="experimental")
     assert np.abs(find_substrate(told.images - DARK, STACK, "material").gain / gain - 1).max() < 0.008

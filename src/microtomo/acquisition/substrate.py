@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from microtomo.acquisition.barest import barest_tiles
 from microtomo.errors import MicrotomoError
 from microtomo.materials import Stack
 
@@ -89,9 +90,11 @@ def find_substrate(images: np.ndarray, stack: Stack, contrast: str) -> Substrate
             f"anything that stack {stack.name} can give ({contrast} contrast): {_GIVE}, name the right --stack, or "
             "scan a field that shows it"
         )
+    high, wide = (n * tile for n in labels.shape)
+    means = images[:, :high, :wide].reshape(len(images), labels.shape[0], tile, -1, tile).mean((2, 4), dtype=float)
+    bare = barest_tiles(means, labels == best, stack, contrast)
     mask = np.zeros(images.shape[1:], bool)
-    for row, column in np.argwhere(labels == best):
-        mask[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile] = True
+    mask[:high, :wide] = bare.repeat(tile, 0).repeat(tile, 1)
     gain = _gain(images, mask)
     return Substrate(mask, gain, _error(images, mask, gain), misfits[best], given=False)
 
