@@ -128,3 +128,13 @@ def test_a_level_that_goes_is_replaced_by_the_best_of_the_allowed():
         other = found.copy()
         other[y, x] = 4 - found[y, x]
         assert plain_energy(cost, step, found) <= plain_energy(cost, step, other) + 1e-4
+
+
+def test_beliefs_hold_no_numbers_too_small_for_quick_arithmetic():
+    # certain pixels against certain neighbours: products of messages fall below the smallest normal float32
+    cost = torch.full((12, 12, 6), 60.0)
+    cost[:, :6, 0] = 0
+    cost[:, 6:, 5] = 0
+    found = beliefs(cost, joint_cost((6,), 4.0, 20.0), 2)
+    assert float(found[found > 0].min()) > 1e-20
+    torch.testing.assert_close(found.sum(-1), torch.ones(12, 12))

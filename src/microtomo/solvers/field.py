@@ -15,6 +15,7 @@ from microtomo.solvers.kernels import compiled, compiled_parallel, inlined
 
 _CAP = 60.0  # largest misfit that a single pixel may hold against its neighbours
 _FLOOR = 1e-5  # least share of a message that is spread over all labels
+_NEGLIGIBLE = 1e-15  # beliefs below this are 0: numbers that small slow every later product down tenfold
 _ACTIVE = 1e-5  # labels below this share of a pixel's belief send nothing
 
 
@@ -52,9 +53,7 @@ def beliefs(cost: Tensor, step: np.ndarray, rounds: int) -> Tensor:
     for _ in range(rounds):
         _sweep(array, left, right, up, down, kernel)
         _sweep(turned[0], turned[1], turned[2], turned[3], turned[4], kernel)
-    for message in (right, up, down, array):
-        left *= message
-    left /= left.sum(-1, keepdims=True)
+    _belief(array, left, right, up, down)
     return torch.from_numpy(left)
 
 
@@ -75,7 +74,8 @@ def _beliefs_by_matrix(data: Tensor, kernel: Tensor, rounds: int) -> Tensor:
         sweep(data, left, right, up, down)
         sweep(*(a.transpose(0, 1) for a in (data, up, down, left, right)))
     belief = data * left * right * up * down
-    return belief / belief.sum(-1, keepdim=True)
+    belief /= belief.sum(-1, keepdim=True)
+    return torch.where(belief < _NEGLIGIBLE, 0.0, belief)
 
 
 @inlined
@@ -120,6 +120,23 @@ def _sweep(
             )
         for x in range(width - 2, -1, -1):
             _send(data[y, x + 1], side[y, x + 1], other[y, x + 1], back[y, x + 1], back[y, x], kernel, belief, message)
+
+
+@compiled_parallel
+def _belief(data: np.ndarray, left: np.ndarray, right: np.ndarray, up: np.ndarray, down: np.ndarray) -> None:
+    """Beliefs into ``left``: the product of data and messages, summing to 1 over the labels."""
+    height, width, labels = data.shape
+    for y in numba.prange(height):
+        for x in range(width):
+            total = np.float32(0)
+            for j in range(labels):
+                value = data[y, x, j] * left[y, x, j] * right[y, x, j] * up[y, x, j] * down[y, x, j]
+                left[y, x, j] = value
+                total += value
+            least = total * np.float32(_NEGLIGIBLE)
+            for j in range(labels):
+                value = left[y, x, j]
+                left[y, x, j] = value / total if value > least else np.float32(0)
 
 
 @compiled
