@@ -10,11 +10,11 @@ import microtomo
 
 PACKAGE = Path(microtomo.__file__).parent
 ROOMS = [
-    {"errors", "materials", "scan"},
+    {"errors", "materials", "scan", "settings"},
     {"metrics", "voxels", "registry", "files", "sources", "images", "hdf5", "nexus", "output"},
     {"simulate", "acquisition"},  # what a microscope records: made up, or read from its files and undone
     {"inversion", "solvers", "models", "tem"},
-    {"training", "viz", "reproduce"},
+    {"training", "viz", "reproduce", "leaderboard"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

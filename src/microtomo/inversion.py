@@ -63,6 +63,8 @@ def reconstruct(
         For NaN, negative or not normalised signals, energies that do not fit, unknown methods, options, contrasts.
     """
     chosen = get_method(method)
+    if chosen.task != "sem":
+        raise MicrotomoError(f"method {method} is for {chosen.task} images, not for scans: use `microtomo segment`")
     _check_options(chosen, options)
     scan, problem_stack = _complete(scan, stack, energies_kev)
     contrast = contrast or scan.contrast or "material"

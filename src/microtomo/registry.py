@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from microtomo.errors import MicrotomoError, nearest
@@ -21,22 +22,46 @@ class Method:
     citation: str
     run: Callable[..., Any]
     published_miou: float | None = None
+    weights: Callable[[str], Path] | None = None
+    """For networks: the weights that come with the package for a contrast; raises MicrotomoError where none do."""
+
+    @property
+    def learned(self) -> bool:
+        """Whether it is a network, which needs weights, and not a solver."""
+        return self.weights is not None
+
+    def ready(self, contrast: str) -> bool:
+        """Whether it runs for that contrast straight after installation."""
+        try:
+            return self.weights is None or bool(self.weights(contrast))
+        except MicrotomoError:
+            return False
 
 
 _METHODS: dict[str, Method] = {}
-_ROOMS = ("microtomo.solvers",)
+_ROOMS = ("microtomo.solvers", "microtomo.models")
 
 
 def register(
-    name: str, *, task: str, citation: str, published_miou: float | None = None
+    name: str,
+    *,
+    task: str,
+    citation: str,
+    published_miou: float | None = None,
+    weights: Callable[[str], Path] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a method under ``name``; the first line of its docstring is its summary."""
+    """Decorator that adds a method under ``name``; the first line of its docstring is its summary.
+
+    Raises MicrotomoError for a name that is taken and for a method without a docstring.
+    """
 
     def add(run: Callable[..., Any]) -> Callable[..., Any]:
         if name in _METHODS:
             raise MicrotomoError(f"method {name!r} is registered twice")
-        summary = (run.__doc__ or "").strip().splitlines()[0]
-        _METHODS[name] = Method(name, task, summary, citation, run, published_miou)
+        lines = (run.__doc__ or "").strip().splitlines()
+        if not lines:
+            raise MicrotomoError(f"method {name!r} has no docstring: say in its first line what it does")
+        _METHODS[name] = Method(name, task, lines[0], citation, run, published_miou, weights)
         return run
 
     return add

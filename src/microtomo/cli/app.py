@@ -100,9 +100,10 @@ def _register() -> None:
     from microtomo.cli.models import models
     from microtomo.cli.reconstruct import reconstruct
     from microtomo.cli.render import render
+    from microtomo.cli.train import train
     from microtomo.cli.view import view
 
-    for verb in (demo, generate, reconstruct, evaluate, render, view, models, doctor):
+    for verb in (demo, generate, train, reconstruct, evaluate, render, view, models, doctor):
         app.command()(verb)
     app.command("import")(import_)
 

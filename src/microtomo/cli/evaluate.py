@@ -15,13 +15,36 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    reconstruction: Annotated[Path, typer.Argument(metavar="OUT", help="File that `microtomo reconstruct` wrote.")],
+    reconstruction: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="File that `microtomo reconstruct` wrote.")
+    ] = None,
     truth: Annotated[
-        Path, typer.Argument(metavar="TRUTH", help="Simulated scan, data set, file with thickness maps, .npy or .npz.")
-    ],
+        Path | None,
+        typer.Argument(metavar="TRUTH", help="Simulated scan, data set, file with thickness maps, .npy or .npz."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="No files: every method on the test structures, beside what was published.")
+    ] = False,
+    method: Annotated[str, typer.Option(help="With --all: wildcard for the methods, such as 'u*'.")] = "*",
+    samples: Annotated[int, typer.Option(min=1, help="With --all: structures of the test set.")] = 40,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="With --all: the structures that settings are chosen on.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Score a reconstruction: voxels by the published protocol and pooled, thickness in nm, error bars."""
+    """Score a reconstruction: voxels by the published protocol and pooled, thickness in nm, error bars.
+
+    With --all, one leaderboard of all solvers and networks.
+    """
+    if everything:
+        if reconstruction is not None:
+            raise typer.BadParameter("--all simulates its own scans: leave the files out")
+        from microtomo.cli.leaderboard import leaderboard
+
+        leaderboard(method, samples, validation, as_json)
+        return
+    if reconstruction is None or truth is None:
+        raise typer.BadParameter("give a reconstruction and its truth: microtomo evaluate OUT.h5 TRUTH.h5, or --all")
     from microtomo.files import read_reconstruction, read_truth
     from microtomo.sources import naming
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import nearest
 from microtomo.materials import Stack, load_stack, make_stack
+from microtomo.settings import read_settings
 from microtomo.simulate.detector import Detector
 from microtomo.simulate.seeds import KIND, NOISE, derive_seed
 from microtomo.simulate.simulation import record
@@ -161,57 +161,4 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *
 
     Raises MicrotomoError that names the key and, for an unknown one, the nearest known name.
     """
-    table: dict[str, Any] = {}
-    source = "configuration"
-    if path is not None:
-        source = str(path)
-        try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise MicrotomoError(f"{path}: cannot be read ({error.strerror}): check the path") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise MicrotomoError(f"{path}: is not valid TOML ({error})") from None
-        if isinstance(table.get("stack"), str) and table["stack"].endswith(".toml"):
-            table["stack"] = str(Path(path).parent / table["stack"])
-    for key, value in values.items():
-        if value is not None:
-            _put(table, key.replace("__", "."), value)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.strip():
-            raise MicrotomoError(f"override {override!r} is no assignment: write --set detector.noise=0.05")
-        _put(table, key.strip(), _toml_value(text.strip()))
-    try:
-        return DatasetConfig(**table)
-    except ValidationError as error:
-        raise MicrotomoError(f"{source}: {_sentence(error)}") from None
-
-
-def _put(table: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = table.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise MicrotomoError(f"cannot set {key}: {parent} is a single value, give it as a whole")
-        table = inner
-    table[last] = value
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _sentence(error: ValidationError) -> str:
-    parts = []
-    for e in error.errors():
-        where = ".".join(str(p) for p in e["loc"])
-        if e["type"] == "extra_forbidden":
-            model = Detector if e["loc"][0] == "detector" else DatasetConfig
-            parts.append(f"unknown key {where}; {nearest(str(e['loc'][-1]), list(model.model_fields))}")
-        else:
-            what = e["msg"].removeprefix("Value error, ")
-            parts.append(f"{where}: {what}" if where else what)
-    return "; ".join(parts)
+    return read_settings(DatasetConfig, path, overrides, **values)

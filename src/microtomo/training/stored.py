@@ -1,0 +1,73 @@
+"""Samples of a data set on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from microtomo.errors import MicrotomoError
+from microtomo.simulate.seeds import derive_seed
+from microtomo.simulate.shards import INDEX
+from microtomo.sources import open_scan
+from microtomo.training.batch import Batch
+from microtomo.training.config import TrainConfig
+
+_SHUFFLE = 7
+
+
+class StoredScans(Dataset[Batch]):
+    """One split of a data set that `microtomo generate` wrote, in an order of its own for each epoch.
+
+    Raises MicrotomoError for a folder without that split, samples without thickness, another stack or contrast.
+    """
+
+    def __init__(self, config: TrainConfig, split: str, epoch: int) -> None:
+        assert config.data.path is not None
+        self.path = index_of(config.data.path, split)
+        network = config.network
+        with open_scan(self.path) as source:
+            self.count = source.samples or 0
+            stack, contrast, noise = source.stack, source.contrast, source.noise
+            if source.truth is None or not self.count:
+                raise MicrotomoError(
+                    f"{self.path}: has no samples with known thickness: make it with `microtomo generate`"
+                )
+        if stack is not None and (stack.layers, stack.energies_kev) != (
+            network.stack.layers,
+            network.stack.energies_kev,
+        ):
+            raise MicrotomoError(
+                f"{self.path}: its stack {stack.name} is not the network's: set network.stack={stack.name}"
+            )
+        if contrast is not None and contrast != network.contrast:
+            raise MicrotomoError(f"{self.path}: has {contrast} contrast: set network.contrast={contrast}")
+        self.noise = config.data.noise if noise is None else noise
+        seed = derive_seed(config.seed, _SHUFFLE, epoch, 0)
+        self.order = np.random.Generator(np.random.Philox(key=seed)).permutation(self.count)
+        self.seed, self.epoch = config.seed, epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> Batch:
+        number = int(self.order[i])
+        with open_scan(self.path) as source:
+            scan = source.read(slice(number, number + 1))
+        signal, truth = torch.as_tensor(scan.data[0]).float(), torch.as_tensor(np.asarray(scan.truth)[0]).float()
+        seed = derive_seed(self.seed, _SHUFFLE, self.epoch << 24 | number, 1) >> 1
+        return Batch(signal, truth, torch.tensor(self.noise), torch.tensor(seed))
+
+
+def index_of(path: Path, split: str) -> Path:
+    """The file that holds a split of a data set's folder, or the file itself."""
+    if path.is_dir():
+        file = path / split / INDEX
+        if not file.is_file():
+            raise MicrotomoError(
+                f"{path}: has no split {split}: make it with `microtomo generate {path} --train 1000 --validation 100`"
+            )
+        return file
+    return path
