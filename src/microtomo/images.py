@@ -135,6 +135,9 @@ def open_tiff(path: Path) -> Iterator[Any]:
         with _reading(path), tifffile.TiffFile(path) as tiff:
             if any(len(page.shape) > 2 and "S" in page.axes for page in tiff.series[0].pages[:1]):
                 raise MicrotomoError(f"{path}: is a colour (RGB) image: save the detector signal as grey values")
+            colours = getattr(tiff.pages.first, "colormap", None)
+            if colours is not None and (colours != colours[0]).any():
+                raise MicrotomoError(f"{path}: is in false colours (palette): save the detector signal as grey values")
             if len(tiff.series) > 1:
                 sizes = ", ".join(dict.fromkeys("x".join(map(str, s.shape[-2:])) for s in tiff.series))
                 raise MicrotomoError(

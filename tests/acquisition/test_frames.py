@@ -154,11 +154,40 @@ def test_compression_without_hdf5plugin_says_what_to_install(tmp_path, monkeypat
     assert str(caught.value).endswith('which needs hdf5plugin: pip install "microtomo[io]"')
 
 
-def test_without_rosettasciio_a_sentence_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rsciio.digitalmicrograph", None)
+@pytest.mark.parametrize("module", ["rsciio", "rsciio.digitalmicrograph"])
+def test_without_rosettasciio_a_sentence_says_what_to_install(tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
     (tmp_path / "a.dm4").write_bytes(b"")
-    with pytest.raises(MicrotomoError, match=r'a.dm4: to read .dm4 files .* is needed: pip install "microtomo\[io\]"'):
+    told = r'a.dm4: to read .dm4 files rosettasciio is needed: pip install "microtomo\[io\]"'
+    if module == "rsciio":
+        monkeypatch.delitem(sys.modules, "rsciio.digitalmicrograph", raising=False)
+    with pytest.raises(MicrotomoError, match=told):
         read_frames([tmp_path / "a.dm4"])
+
+
+def test_tiffs_and_nexus_files_need_no_rosettasciio(tmp_path):
+    # rosettasciio is GPL: nothing but its own formats may depend on it
+    tifffile.imwrite(tmp_path / "scan_5keV.tif", IMAGES[0])
+    write_scan(tmp_path / "a.nxs", make_scan())
+    code = (
+        "import sys; sys.modules['rsciio'] = sys.modules['hyperspy'] = None; import microtomo.cli.app; "
+        "from microtomo.acquisition.frames import read_frames; print(len(read_frames(sys.argv[1:])))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "scan_5keV.tif"), str(tmp_path / "a.nxs")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == "32\n", done.stderr
+
+
+def test_false_colours_are_refused_and_a_grey_palette_is_not(tmp_path):
+    image = (IMAGES[0] // 256).astype(np.uint8)
+    grey = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="palette", colormap=grey)
+    assert np.array_equal(read_frames([tmp_path])[0].image, image)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="palette", colormap=grey * np.uint16([[1], [1], [0]]))
+    with pytest.raises(
+        MicrotomoError, match=r"a.tif: is in false colours \(palette\): save the detector signal as grey"
+    ):
+        read_frames([tmp_path])
 
 
 @pytest.mark.parametrize("kind", [".dm3", ".dm4", ".emd", ".hspy"])

@@ -146,7 +146,9 @@ def test_images_of_different_sizes(folder, capsys):
 
 def test_missing_energies(folder, capsys):
     Path("frames/scan_07.0keV.tif").unlink()
-    refused(capsys, "5 images but 6 energies, no image is at 7 keV: give one energy an image", "--energies", "5:10")
+    refused(
+        capsys, "5 images but 6 energies, no image is at 7 keV: add what is missing, or leave", "--energies", "5:10"
+    )
     assert main(["import", "frames", "-o", "scan.h5", "--dark", "1500"]) == 0
     assert "the series lacks 7 keV" in capsys.readouterr().err
 

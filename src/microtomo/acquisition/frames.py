@@ -123,7 +123,8 @@ def _other(path: Path, reader: str) -> Iterator[Frame]:
     try:
         module = import_module(f"rsciio.{reader}")
     except ModuleNotFoundError as error:
-        raise MicrotomoError(f"{path}: to read {path.suffix} files {error.name} is needed: {INSTALL}") from None
+        lacking = "rosettasciio" if str(error.name).startswith("rsciio") else error.name
+        raise MicrotomoError(f"{path}: to read {path.suffix} files {lacking} is needed: {INSTALL}") from None
     with naming(path):
         _load_filters(path)
         try:

@@ -73,9 +73,14 @@ def _energies(frames: Sequence[Frame], given: Sequence[float] | None) -> list[fl
             lacking = (
                 [e for e in wanted if not np.isclose(told, e, atol=1e-3).any()] if len(told) == len(frames) else []
             )
-            which = f", no image is at {', '.join(f'{e:g}' for e in lacking[:8])} keV" if lacking else ""
+            if lacking:
+                raise MicrotomoError(
+                    f"{len(frames)} images but {len(wanted)} energies, no image is at "
+                    f"{', '.join(f'{e:g}' for e in lacking[:8])} keV: add what is missing, or leave --energies out, as "
+                    "the files tell their own"
+                )
             raise MicrotomoError(
-                f"{len(frames)} images but {len(wanted)} energies{which}: give one energy an image with --energies, in "
+                f"{len(frames)} images but {len(wanted)} energies: give one energy an image with --energies, in "
                 f"the order {frames[0].name} ... {frames[-1].name}"
             )
         return wanted
