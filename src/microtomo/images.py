@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -178,7 +179,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise MicrotomoError(f"{path}: is no .npz archive or cut off ({error}): {_EXPORT}") from error
     except TiffFileError as error:
         raise MicrotomoError(f"{path}: is no TIFF image or cut off ({error}): {_EXPORT}") from error
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, struct.error) as error:
         if "imagecodecs" in str(error):
             raise MicrotomoError(
                 f'{path}: is compressed in a way that needs imagecodecs: pip install "microtomo[io]", or save it '

@@ -132,3 +132,45 @@ def _labels(volume: Array, name: str, classes: int) -> torch.Tensor:
     if low < 0 or high >= classes:
         raise MicrotomoError(f"{name} has labels {low}..{high}, classes allow 0..{classes - 1}")
     return labels
+
+
+@dataclass(frozen=True)
+class MaskScores:
+    """Scores of masks against labels. Ratios without anything to divide by (no contaminant, none found) are NaN."""
+
+    accuracy: float
+    balanced_accuracy: float
+    jaccard: float
+    f1: float
+    precision: float
+    recall: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def mask_scores(predicted: Array, true: Array) -> MaskScores:
+    """Compare a mask, or any number of masks pooled, with the truth of the same shape; True is the class searched for.
+
+    Definitions of Sadre et al., Microsc. Microanal. 27 (2021) 804, Table II and the equations after it. Raises
+    MicrotomoError where shapes do not fit or nothing is given.
+    """
+    p, t = (torch.as_tensor(values).bool() for values in (predicted, true))
+    if p.shape != t.shape:
+        raise MicrotomoError(f"mask is {tuple(p.shape)} but label is {tuple(t.shape)}: compare masks of one shape")
+    if p.numel() == 0:
+        raise MicrotomoError("there are no masks to compare")
+    tp, fp, fn, tn = (float((a & b).sum()) for a, b in ((p, t), (p, ~t), (~p, t), (~p, ~t)))
+
+    def ratio(top: float, bottom: float) -> float:
+        return top / bottom if bottom else float("nan")
+
+    return MaskScores(
+        accuracy=(tp + tn) / p.numel(),
+        balanced_accuracy=(ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2,
+        jaccard=ratio(tp, tp + fp + fn),
+        f1=ratio(2 * tp, 2 * tp + fp + fn),
+        precision=ratio(tp, tp + fp),
+        recall=ratio(tp, tp + fn),
+    )

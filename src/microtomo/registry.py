@@ -39,7 +39,7 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
-_ROOMS = ("microtomo.solvers", "microtomo.models")
+_ROOMS = ("microtomo.solvers", "microtomo.models", "microtomo.tem")
 
 
 def register(

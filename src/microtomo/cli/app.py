@@ -100,10 +100,12 @@ def _register() -> None:
     from microtomo.cli.models import models
     from microtomo.cli.reconstruct import reconstruct
     from microtomo.cli.render import render
+    from microtomo.cli.reproduce import reproduce
+    from microtomo.cli.segment import segment
     from microtomo.cli.train import train
     from microtomo.cli.view import view
 
-    for verb in (demo, generate, train, reconstruct, evaluate, render, view, models, doctor):
+    for verb in (demo, generate, train, reconstruct, evaluate, render, view, segment, reproduce, models, doctor):
         app.command()(verb)
     app.command("import")(import_)
 

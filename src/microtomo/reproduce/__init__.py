@@ -1,0 +1,1 @@
+"""Published tables with ours beside, one file a table."""

@@ -1,0 +1,95 @@
+"""Table I of Sadre, Ophus, Butko & Weber, Microsc. Microanal. 27 (2021) 804: contaminants on graphene in HRTEM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from microtomo.errors import MicrotomoError, nearest
+from microtomo.metrics import MaskScores
+from microtomo.tem.micrographs import write_picture
+from microtomo.tem.protocol import Labelled, Outcome, cross_validate, read_labelled, schemes, trainers
+from microtomo.viz.micrographs import errors
+
+PUBLISHED = {
+    "U-Net": MaskScores(0.979, 0.950, 0.812, 0.884, 0.886, 0.889),
+    "Bragg": MaskScores(0.956, 0.897, 0.688, 0.791, 0.829, 0.792),
+}
+"""Table I: averages over five random folds, repeated twice."""
+
+METRICS = tuple(f.name for f in fields(MaskScores))
+
+
+@dataclass(frozen=True)
+class Row:
+    """Scores of one method under one choice of folds, averaged over the seeds.
+
+    ``pooled`` over all pixels; ``mean`` and ``deviation`` over images. ``outcomes`` has one entry a seed.
+    """
+
+    method: str
+    folds: str
+    pooled: MaskScores
+    mean: MaskScores
+    deviation: MaskScores
+    outcomes: tuple[Outcome, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        scores = {name: getattr(self, name).as_dict() for name in ("pooled", "mean", "deviation")}
+        return {"method": self.method, "folds": self.folds, **scores}
+
+
+def table(
+    data: Labelled | str | Path,
+    methods: Sequence[str] | None = None,
+    folds: int = 5,
+    seeds: Sequence[int] = (0, 1),
+    progress: Callable[[str], None] = lambda line: None,
+) -> Iterator[Row]:
+    """Cross-validate each method under random folds and folds by date, and yield its rows as they are done.
+
+    ``data`` is a folder of images with labels. Raises MicrotomoError for methods that cannot be trained.
+    """
+    labelled = data if isinstance(data, Labelled) else read_labelled(data)
+    known = trainers()
+    for method in methods or known:
+        if method not in known:
+            raise MicrotomoError(f"no training is known for method {method!r}; {nearest(method, list(known))}")
+    plan = schemes(labelled, folds, seeds)
+    for method in methods or known:
+        for name in dict.fromkeys(scheme for scheme, _, _ in plan):
+            outcomes = []
+            for scheme, seed, split in plan:
+                if scheme == name:
+                    progress(f"{method}, folds {name}, seed {seed}")
+                    outcomes.append(cross_validate(labelled, known[method], split))
+            yield Row(
+                method,
+                name,
+                _average([o.pooled for o in outcomes]),
+                _average([o.mean for o in outcomes]),
+                _average([o.deviation for o in outcomes]),
+                tuple(outcomes),
+            )
+
+
+def write_errors(row: Row, data: Labelled, folder: str | Path) -> list[Path]:
+    """Pictures of the errors of every image (first seed), ``NAME_METHOD_FOLDS.png`` in a folder made for them."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MicrotomoError(f"{folder}: cannot be made ({error.strerror}): choose another folder") from error
+    paths = []
+    for name, mask, truth in zip(data.names, row.outcomes[0].masks, data.masks, strict=True):
+        paths.append(folder / f"{name}_{row.method}_{row.folds.replace(' ', '-')}.png")
+        write_picture(paths[-1], errors(mask, truth))
+    return paths
+
+
+def _average(scores: Sequence[MaskScores]) -> MaskScores:
+    return MaskScores(**{name: float(np.mean([getattr(s, name) for s in scores])) for name in METRICS})
