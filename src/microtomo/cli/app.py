@@ -97,15 +97,19 @@ def _register() -> None:
     from microtomo.cli.evaluate import evaluate
     from microtomo.cli.generate import generate
     from microtomo.cli.import_ import import_
+    from microtomo.cli.measure import measure
     from microtomo.cli.models import models
     from microtomo.cli.reconstruct import reconstruct
+    from microtomo.cli.reduce import compress, expand, sort
     from microtomo.cli.render import render
     from microtomo.cli.reproduce import reproduce
     from microtomo.cli.segment import segment
     from microtomo.cli.train import train
     from microtomo.cli.view import view
 
-    for verb in (demo, generate, train, reconstruct, evaluate, render, view, segment, reproduce, models, doctor):
+    scans = (demo, generate, train, reconstruct, evaluate, render, view)
+    micrographs = (segment, measure, sort, compress, expand)
+    for verb in (*scans, *micrographs, reproduce, models, doctor):
         app.command()(verb)
     app.command("import")(import_)
 

@@ -22,7 +22,7 @@ def sheet(size_nm: tuple[float, float], angle: float, shift_nm: tuple[float, flo
     centres = _centres(size_nm, angle, shift_nm, margin=LATTICE_NM)
     arm = BOND_NM * np.array([np.cos(angle), np.sin(angle)])  # perpendicular to a lattice vector
     atoms = np.concatenate([centres + arm, centres - arm])
-    return atoms[_inside(atoms, size_nm)]
+    return np.asarray(atoms[_inside(atoms, size_nm)])
 
 
 def bicrystal(
@@ -75,9 +75,8 @@ def _centres(size_nm: tuple[float, float], angle: float, shift_nm: tuple[float, 
     reach = int(np.ceil((np.hypot(*size_nm) / 2 + margin) / (LATTICE_NM * np.sqrt(0.75)))) + 1
     i, j = (index.ravel() for index in np.mgrid[-reach : reach + 1, -reach : reach + 1])
     points = i[:, None] * a + j[:, None] * b + np.asarray(shift_nm) + 0.5 * np.asarray(size_nm)
-    return points[_inside(points, size_nm, margin)]
+    return np.asarray(points[_inside(points, size_nm, margin)])
 
 
 def _inside(points: np.ndarray, size_nm: tuple[float, float], margin: float = 0.0) -> np.ndarray:
-    inside: np.ndarray = ((points >= -margin) & (points < np.asarray(size_nm) + margin)).all(1)
-    return inside
+    return np.asarray(((points >= -margin) & (points < np.asarray(size_nm) + margin)).all(1))

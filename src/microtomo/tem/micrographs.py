@@ -33,7 +33,16 @@ def read_micrograph(path: str | Path) -> Micrograph:
 
     .dm3, .dm4 and other vendors' formats need rosettasciio. A picture that holds grey values three times over is grey.
     """
-    path = Path(path)
+    pixels, pixel_nm = _read(Path(path))
+    return Micrograph(np.ascontiguousarray(pixels, dtype=np.float32), Path(path), pixel_nm)
+
+
+def read_pixels(path: str | Path) -> np.ndarray:
+    """The same image (y, x) in the type of number that it is recorded in."""
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[np.ndarray, float | None]:
     if path.is_dir():
         raise MicrotomoError(f"{path}: is a folder: give one image")
     if not path.exists():
@@ -56,7 +65,7 @@ def read_micrograph(path: str | Path) -> Micrograph:
         pixels = _grey_of_colour(path, pixels[..., :3])
     if pixels.ndim != 2 or pixels.dtype.kind not in "fiub":
         raise MicrotomoError(f"{path}: holds {pixels.dtype} of shape {pixels.shape}: give one grey image (y, x)")
-    return Micrograph(np.ascontiguousarray(pixels, dtype=np.float32), path, pixel_nm)
+    return pixels, pixel_nm
 
 
 def read_mask(path: str | Path) -> np.ndarray:

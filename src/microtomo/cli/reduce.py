@@ -1,0 +1,96 @@
+"""``microtomo sort``, ``compress`` and ``expand``: which micrographs are worth keeping, and smaller files of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sort(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of micrographs.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file with the order.")] = None,
+    method: Annotated[str, typer.Option(help="Segmenter of contaminants, see `microtomo models`.")] = "bragg",
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Order micrographs by usable area: the share that no contaminant covers, largest first."""
+    from microtomo.cli.segment import segmented
+    from microtomo.output import check_output, whole_file
+    from microtomo.tem.micrographs import list_micrographs
+    from microtomo.tem.reduction import usable_order
+
+    if output is not None:
+        check_output(output)
+    paths = list_micrographs(folder)
+    masks = [segmented(path, method, None, {}).mask for path in paths]
+    rows = [(paths[k].name, 1 - float(masks[k].mean()), int((~masks[k]).sum())) for k in usable_order(masks)]
+    if output is not None:
+        lines = [f"{rank},{name},{share:.4f},{pixels}" for rank, (name, share, pixels) in enumerate(rows, 1)]
+        with whole_file(output) as temporary:
+            text = "\n".join(["rank,image,usable_share,usable_pixels", *lines]) + "\n"
+            temporary.write_text(text, encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps([{"image": n, "usable_share": s, "usable_pixels": p} for n, s, p in rows]))
+    else:
+        for name, share, _ in rows:
+            typer.echo(f"{share:6.1%}  {name}")
+
+
+def compress(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="Micrograph, or a folder of them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="FILE.npz, or a folder for many.")],
+    method: Annotated[str, typer.Option(help="Segmenter of contaminants, see `microtomo models`.")] = "bragg",
+    keep: Annotated[str, typer.Option(help="What stays as it is: graphene or contaminant.")] = "graphene",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
+) -> None:
+    """Keep one class as recorded and make runs of one value of the other; prints the ratio."""
+    from microtomo.cli.segment import segmented
+    from microtomo.errors import MicrotomoError, nearest
+    from microtomo.output import check_output
+    from microtomo.tem.micrographs import list_micrographs, read_pixels
+    from microtomo.tem.reduction import compress as run
+    from microtomo.tem.reduction import write_compressed
+
+    if keep not in ("graphene", "contaminant"):
+        raise MicrotomoError(f"--keep {keep}: unknown; {nearest(keep, ['graphene', 'contaminant'])}")
+    if image.is_dir():
+        paths = list_micrographs(image)
+        if output.exists() and not output.is_dir():
+            raise MicrotomoError(f"{output}: is a file: for a folder of images give a folder to write to")
+        output.mkdir(parents=True, exist_ok=True)
+        jobs = [(path, output / f"{path.stem}.npz") for path in paths]
+    else:
+        jobs = [(image, output)]
+    for path, target in jobs:
+        check_output(target, [path])
+        mask = segmented(path, method, None, {}).mask
+        made = run(read_pixels(path), mask if keep == "graphene" else ~mask)
+        write_compressed(target, made)
+        if as_json:
+            typer.echo(json.dumps({"input": str(path), "output": str(target), "ratio": made.ratio}))
+        else:
+            typer.echo(f"{path.name}: {made.ratio:.2f} times smaller; written to {target}")
+
+
+def expand(
+    compressed: Annotated[Path, typer.Argument(metavar="FILE", help="What `microtomo compress` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="TIFF file to write.")],
+) -> None:
+    """Turn a compressed micrograph back into a TIFF image: what was kept is as recorded."""
+    from microtomo.errors import MicrotomoError
+    from microtomo.images import TIFF_SUFFIXES
+    from microtomo.output import whole_file, writing
+    from microtomo.sources import naming
+    from microtomo.tem.reduction import read_compressed
+
+    if output.suffix.lower() not in TIFF_SUFFIXES:
+        raise MicrotomoError(f"{output}: images are written as .tif: choose such a name")
+    with naming(compressed):
+        image = read_compressed(compressed).expand()
+    import tifffile
+
+    with whole_file(output, [compressed]) as temporary, writing(output):
+        tifffile.imwrite(temporary, image)
+    typer.echo(f"{image.shape[0]} x {image.shape[1]} pixels written to {output}")
