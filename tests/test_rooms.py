@@ -86,8 +86,9 @@ def unpickles(tree: ast.AST) -> list[str]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
             found += [n for n in names if n.split(".")[0] in ("pickle", "cloudpickle", "dill", "joblib", "shelve")]
-        if isinstance(node, ast.Attribute) and node.attr == "load" and ast.unparse(node.value) == "torch":
-            found.append("torch.load")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            tensors_only = {k.arg: ast.unparse(k.value) for k in node.keywords}.get("weights_only")
+            found += [] if tensors_only == "True" else ["torch.load without weights_only=True"]
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
             allowed = {k.arg: ast.unparse(k.value) for k in node.keywords}.get("allow_pickle")
             found += [] if allowed == "False" else ["np.load without allow_pickle=False"]

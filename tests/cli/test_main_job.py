@@ -10,7 +10,7 @@ from microtomo.files import read_reconstruction, read_scan
 from microtomo.registry import list_methods
 from microtomo.scan import Status
 
-SOLVERS = [method.name for method in list_methods(task="sem")]
+SOLVERS = [method.name for method in list_methods(task="sem") if not method.learned]
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ class ThicknessHead(nn.Module):
         """See :class:`Head`."""
         top, scale, slack = (b[:, None, None] for b in (self.range_nm, self.scale, self.slack))
         mean, spread = self.moments(output)
-        thickness, deviation = mean * top, spread * top * scale
+        thickness, deviation = mean * top, (spread * scale).clamp_max(1) * top
         volume = thickness_to_volume((thickness + slack).clamp_min(0), problem.depth, problem.voxel_nm, problem.rule)
         return Estimate(thickness, deviation, volume, _all_converged(signal))
 
@@ -98,7 +98,8 @@ class LevelsHead(nn.Module):
             # what is left when a level is sure: the width of the level itself
             inside = (1 - p[:, 0]) * self.step_nm[k] ** 2 / 48
             thickness.append(mean)
-            deviation.append(((square - mean**2).clamp_min(0) + inside).sqrt() * self.scale[k])
+            spread = ((square - mean**2).clamp_min(0) + inside).sqrt() * self.scale[k]
+            deviation.append(spread.clamp(1e-4, problem.stack.max_nm[k]))
             stacked.append(_likeliest(p, value, self.step_nm[k], problem))
         volume = thickness_to_volume(torch.stack(stacked, 1), problem.depth, problem.voxel_nm, problem.rule)
         return Estimate(torch.stack(thickness, 1), torch.stack(deviation, 1), volume, _all_converged(signal))
@@ -129,7 +130,9 @@ class VoxelHead(nn.Module):
         """See :class:`Head`."""
         columns, probability = column_posterior(self.logits(output), problem.stack, self.voxel_nm)
         thickness, deviation, volume = refine_in_columns(columns, probability, signal, self.voxel_nm, problem)
-        return Estimate(thickness, deviation * self.scale[:, None, None], volume, _all_converged(signal))
+        top = thickness.new_tensor(problem.stack.max_nm)[:, None, None]
+        deviation = torch.minimum(deviation * self.scale[:, None, None], top)
+        return Estimate(thickness, deviation, volume, _all_converged(signal))
 
 
 def level_step(max_nm: float) -> float:

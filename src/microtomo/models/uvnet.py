@@ -11,6 +11,7 @@ from microtomo.models.conv3 import REPORT
 from microtomo.models.network import Body, NetworkConfig, network
 
 _POOLINGS = 3
+_SOUND = 80
 
 
 @network("uvnet", citation=REPORT + '"Hybrid UVNet"', published_miou=0.938)
@@ -61,6 +62,17 @@ class UVNet(Body):
         return z[:, :, : self.depth, :height, :width]
 
 
+class _Conv3d(nn.Conv3d):
+    """On CPUs the bfloat16 gradient of a 3D convolution reads memory that nobody wrote once it has some 128 input
+    channels (torch 2.13, AMX; 80 are fine, 144 are not): those are computed in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or self.in_channels <= _SOUND:
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 def fold(x: Tensor, depth: int) -> Tensor:
     """Channels into depth: (n, c, y, x) to (n, c / depth, depth, y, x), rounded up with channels of zeros."""
     missing = -x.shape[1] % depth
@@ -72,6 +84,6 @@ def fold(x: Tensor, depth: int) -> Tensor:
 def _double_conv3d(into: int, out: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for a in (into, out):
-        layers += [nn.Conv3d(a, out, 3, padding=1, bias=False), nn.InstanceNorm3d(out, affine=True)]
+        layers += [_Conv3d(a, out, 3, padding=1, bias=False), nn.InstanceNorm3d(out, affine=True)]
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

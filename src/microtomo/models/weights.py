@@ -100,3 +100,16 @@ def _load(path: Path, version: object) -> SemNetwork:
     network = SemNetwork(config)
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
+
+
+def start_from(network: SemNetwork, path: str | Path) -> None:
+    """Take over the body's tensors that have the same name and shape in a weights file, to go on training from them.
+
+    The input layer stays what physics makes it for the contrast. Raises MicrotomoError as :func:`load_network`, and
+    where nothing fits.
+    """
+    given, own = load_network(path).body.state_dict(), network.body.state_dict()
+    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise MicrotomoError(f"{path}: none of its tensors fits {network.config.architecture}: leave start out")
+    network.body.load_state_dict(fitting, strict=False)

@@ -72,11 +72,16 @@ class OptimiserConfig(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """A training run: network, data, optimiser, epochs, seed, and what it runs on."""
+    """A training run: network, data, optimiser, epochs, seed, and what it runs on.
+
+    ``start``: a weights file; what has the same name and shape in this network starts from there (fine-tuning for
+    another contrast, stack or head), the rest from random numbers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: NetworkConfig
+    start: Path | None = None
     data: DataConfig = DataConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     epochs: Count = 100

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from microtomo.output import whole_file
 
 
-def draw_curves(table: Path, picture: Path, name: str) -> None:
-    """Loss and validation mIoU against samples seen, from metrics.csv to a PNG."""
+def draw_curves(rows: Sequence[Mapping[str, str]], picture: Path, name: str) -> None:
+    """Loss and validation mIoU against samples seen, from the rows of metrics.csv to a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with table.open() as file:
-        rows = list(csv.DictReader(file))
     samples = [int(row["samples"]) for row in rows]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasAgg(figure)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import (
@@ -21,8 +22,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from microtomo.errors import MicrotomoError
 from microtomo.training.config import TrainConfig
 
+_LOOK = 20  # batches between looks at the loss, each of which waits for the device
 TABLE = "metrics.csv"
 COLUMNS = ("epoch", "samples", "seconds", "loss", "validation_loss", "validation_miou")
 
@@ -49,7 +52,18 @@ class Told(Callback):
         if trainer.is_global_zero:
             _keep_first(self.path, trainer.current_epoch)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.bar is not None:
+            self.bar.update(self.task, completed=trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (trainer.is_last_batch or batch_idx % _LOOK == 0) and not bool(torch.isfinite(outputs["loss"])):
+            raise MicrotomoError(
+                f"training diverged in epoch {trainer.current_epoch + 1}: set a lower optimiser.learning_rate, or "
+                "precision=32-true"
+            )
         if self.bar is not None:
             self.bar.update(self.task, completed=trainer.global_step)
 
@@ -98,3 +112,9 @@ def _keep_first(path: Path, epochs: int) -> None:
     """Drop what an interrupted run wrote after its last checkpoint."""
     if path.is_file():
         path.write_text("".join(path.read_text().splitlines(keepends=True)[: epochs + 1]))
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv, one an epoch."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

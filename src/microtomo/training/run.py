@@ -16,6 +16,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -23,14 +24,14 @@ from torch import Tensor
 
 from microtomo.errors import MicrotomoError
 from microtomo.models.network import SemNetwork
-from microtomo.models.weights import save_weights
+from microtomo.models.weights import save_weights, start_from
 from microtomo.output import whole_file, writing
 from microtomo.training.calibrate import calibrate
 from microtomo.training.config import TrainConfig
 from microtomo.training.curves import draw_curves
 from microtomo.training.data import ScanData, steps_of_epoch
 from microtomo.training.module import Training
-from microtomo.training.progress import TABLE, Told
+from microtomo.training.progress import TABLE, Told, read_table
 
 WEIGHTS, CONFIG, CHECKPOINTS = "weights.safetensors", "config.json", "checkpoints"
 _METRIC = "validation_miou"
@@ -64,31 +65,33 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     with _quiet():
         pl.seed_everything(config.seed, workers=True, verbose=False)
         module = Training(config, config.epochs * steps_of_epoch(config))
+        if config.start is not None:
+            start_from(module.network, config.start)
         best = ModelCheckpoint(
             folder / CHECKPOINTS, "best", _METRIC, mode="max", save_last=True, enable_version_counter=False
         )
-        told = Told(config, folder)
-        trainer = _trainer(config, folder, best, told)
+        trainer = _trainer(config, folder, best)
         last = folder / CHECKPOINTS / "last.ckpt"
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if trainer.global_rank:  # only the first device's process writes
-        return folder / WEIGHTS
+        try:
+            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
     network = _best(config, folder)
     calibrate(network, config)
+    rows = read_table(folder / TABLE)
     card = {
         "data": config.data.model_dump(mode="json"),
         "optimiser": config.optimiser.model_dump(mode="json"),
+        "start": None if config.start is None else config.start.name,
         "seed": config.seed,
-        "epochs": int(trainer.current_epoch),
-        "samples": int(trainer.current_epoch) * config.data.epoch,
-        "validation_miou": float(best.best_model_score or 0),
-        "training_seconds": round(told.seconds),
+        "epochs": int(rows[-1]["epoch"]),
+        "samples": int(rows[-1]["samples"]),
+        "validation_miou": max(float(row["validation_miou"]) for row in rows),
+        "training_seconds": round(float(rows[-1]["seconds"])),
         "machine": machine(),
         "versions": {name: version(name) for name in ("microtomo", "torch", "lightning")},
     }
-    draw_curves(folder / TABLE, folder / "learning_curve.png", config.network.architecture)
+    draw_curves(rows, folder / "learning_curve.png", config.network.architecture)
     save_weights(folder / WEIGHTS, network, card)
     return folder / WEIGHTS
 
@@ -99,9 +102,13 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, {accelerator}"
 
 
-def _trainer(config: TrainConfig, folder: Path, best: ModelCheckpoint, told: Told) -> pl.Trainer:
+def _trainer(config: TrainConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
     settings = config.optimiser
-    callbacks: list[Callback] = [told, EarlyStopping(_METRIC, mode="max", patience=settings.patience), best]
+    callbacks: list[Callback] = [
+        Told(config, folder),
+        EarlyStopping(_METRIC, mode="max", patience=settings.patience),
+        best,
+    ]
     if settings.average:
         callbacks.append(WeightAveraging(use_buffers=True, avg_fn=partial(_moved, settings.average)))
     try:
@@ -122,7 +129,7 @@ def _trainer(config: TrainConfig, folder: Path, best: ModelCheckpoint, told: Tol
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
         reason = str(error).splitlines()[0]
         raise MicrotomoError(f"cannot train on {config.devices} x {config.accelerator}: {reason}: use cpu") from None
 
