@@ -108,6 +108,7 @@ def test_models_are_found_by_wildcard(capsys, methods):
         "summary": "Says anything.",
         "published_miou": 0.617,
         "citation": "Somebody 2021",
+        "miou": None,
     }
 
 

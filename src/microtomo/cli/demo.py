@@ -24,7 +24,7 @@ def demo(
     contrast: Annotated[str, typer.Option(help="published, as the report's data, or material.")] = "published",
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
-    """Simulate scans, reconstruct them with every solver, score them and draw pictures, a page and files."""
+    """Simulate scans, reconstruct them with every method, score them and draw pictures, a page and files."""
     import time
 
     import torch
@@ -48,7 +48,7 @@ def demo(
     scans = {
         name: simulate_scan(stack, truth, contrast=contrast, noise=NOISE, seed=SEED) for name, truth in truths.items()
     }
-    methods = [m.name for m in list_methods(task="sem")]
+    methods = [m.name for m in list_methods(task="sem") if m.ready(contrast)]
     _prepare(methods, scans["experimental"])
     recs = {m: {name: _reconstruct(scan, m, name) for name, scan in scans.items()} for m in methods}
     results = [_result(m, found, scans) for m, found in recs.items()]
