@@ -60,7 +60,7 @@ def _show(rows: list[Row], images: int) -> None:
         shown = Table(title=title)
         for column in ("method", "folds"):
             shown.add_column(column, no_wrap=True)
-        for column in ("acc.", "bal. acc.", "Jaccard", "F1", "prec.", "recall"):
+        for column in ("acc.", "bal. acc.", "Jacc.", "F1", "prec.", "recall"):
             shown.add_column(column, justify="right")
         return shown
 

@@ -11,14 +11,15 @@ from torch import Tensor
 from microtomo.solvers.columns import most_probable_volume
 from microtomo.solvers.field import beliefs, energy, joint_cost, without
 from microtomo.solvers.levels import find_levels, homogeneous_blocks, missing_levels, refine_levels, starting_grid
+from microtomo.solvers.patterns import fit_patterns
 from microtomo.solvers.problem import Answer, Problem
 from microtomo.solvers.response import Grid, cost_at, response
 from microtomo.solvers.smooth import fit_field, whiteness
 from microtomo.voxels import thickness_to_volume
 
 _BIRTHS = 3  # times that missing levels are looked for
-_HINT, _CONTINUOUS = 0.1, 0.25  # neighbours that pull together this much hint at, or tell of, continuous thickness
-_LARGE = 700  # labels from which on a labelling over the whole starting grid takes too long
+_HINT = 0.1  # neighbours that pull together this much hint at continuous thickness
+_LARGE = 700  # labels from which on a search over the whole starting grid takes too long
 _ASTRAY = 6.0  # nats that a field may be worse than the levels at a pixel
 
 
@@ -52,8 +53,8 @@ class Image:
         self.observed, self.problem, self.noise, self.prior = observed, problem, noise, prior
         self.pixels = observed.flatten(1)
 
-    def solve(self) -> tuple[Answer, Grid | None]:
-        """The answer, and the levels that it rests on; no levels where thickness is continuous."""
+    def solve(self, fields: bool = True) -> tuple[Answer, Grid | None]:
+        """The answer, and the levels that it rests on: none where thickness is continuous, if ``fields`` are tried."""
         coarse = starting_grid(self.problem.stack, self.problem.contrast)
         blocks = homogeneous_blocks(self.observed, coarse, self.noise)
         grid, share = find_levels(blocks, coarse, self.noise)
@@ -69,11 +70,9 @@ class Image:
             state = trial
         grid, deviation = self.refined(state)
         state = self.state(grid, rounds=3)
-        pull, answer = self.pull(state), None
-        if pull > _CONTINUOUS and len(coarse) < _LARGE:
-            answer = self.continuous(self.state(_with_thin(coarse) if coarse.contrast == "published" else coarse))
-        elif pull > _HINT:
-            answer = self.continuous(state)
+        answer = None
+        if fields and self.pull(state) > _HINT:
+            answer = self.continuous(state, deviation, coarse)
         return (self.report(state, deviation), grid) if answer is None else (answer, None)
 
     def with_levels(self, grid: Grid) -> Answer:
@@ -87,21 +86,25 @@ class Image:
         thickness = state.grid.thickness.to(self.observed)[:, label]
         return whiteness(self.observed, thickness, label, self.problem, self.noise)
 
-    def continuous(self, state: State) -> Answer | None:
+    def continuous(self, state: State, deviation: list[Tensor], coarse: Grid) -> Answer | None:
         """Fields instead of levels, if the criterion of Akaike (1974) prefers them: misfit plus parameters."""
-        problem, grid, size = self.problem, state.grid, self.observed.shape[1:]
-        thickness, deviation, _, done = self.report(state, self.refined(state)[1])
-        field = fit_field(self.observed, thickness, problem, self.noise)
+        problem, size = self.problem, self.observed.shape[1:]
+        if len(coarse) > _LARGE:
+            coarse = state.grid
+        elif coarse.contrast == "published":
+            coarse = _with_thin(coarse)
+        field = fit_field(self.observed, fit_patterns(self.observed, coarse, problem, self.noise), problem, self.noise)
         levelled = state.cost.gather(-1, state.belief.argmax(-1, keepdim=True))[..., 0]
         smooth = cost_at(self.pixels, response(field.thickness.flatten(1), problem.stack, problem.contrast), self.noise)
         smooth = smooth.reshape(size)
         astray = smooth > levelled + _ASTRAY
         misfit = float(torch.where(astray, levelled, smooth).double().sum())
-        if misfit + field.parameters > float(levelled.double().sum()) + sum(grid.shape):
+        if misfit + field.parameters > float(levelled.double().sum()) + sum(state.grid.shape):
             return None
+        thickness, spread, _, done = self.report(state, deviation)
         found = torch.where(astray, thickness, field.thickness)
-        deviation = torch.where((found > 0) & ~astray, field.deviation, deviation)
-        return found, deviation, thickness_to_volume(found, problem.depth, problem.voxel_nm, problem.rule), done
+        spread = torch.where(astray, spread, field.deviation)
+        return found, spread, thickness_to_volume(found, problem.depth, problem.voxel_nm, problem.rule), done
 
     def state(self, grid: Grid, favour: Tensor | None = None, rounds: int = 2) -> State:
         """The labelling of a set of levels; ``favour`` (L,) is added to the log-likelihood meanwhile."""

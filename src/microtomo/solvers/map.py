@@ -11,7 +11,9 @@ from microtomo.solvers.problem import Answer, Estimate, Problem
 from microtomo.solvers.response import Grid
 from microtomo.voxels import thickness_to_volume
 
-_MOST_PIXELS = 520 * 520  # pixels solved in one piece: about 3 GB for continuous thickness, a quarter for terraces
+_MOST_PIXELS = 520 * 520  # pixels of terraces solved in one piece
+_FIELD_PIXELS = 200 * 200  # pixels of continuous thickness solved in one piece
+_FIELD_TILE, _FIELD_OVERLAP, _SAMPLE = 160, 32, 128  # pixels a side
 _TILE, _OVERLAP = 448, 64  # pixels a side of a tile, and those that it shares with the next
 
 
@@ -37,25 +39,46 @@ def solve_map(
 
 def _solve(observed: Tensor, problem: Problem, noise: float, prior: Prior) -> Answer:
     height, width = observed.shape[1:]
-    if height * width <= _MOST_PIXELS:
+    if height * width <= _FIELD_PIXELS:
         return Image(observed, problem, noise, prior).solve()[0]
-    tiles = [(rows, columns) for rows in _spans(height) for columns in _spans(width)]
+    if _continuous(observed, problem, noise, prior):
+        tiles = _tiles(height, width, _FIELD_TILE, _FIELD_OVERLAP)
+        answers = [Image(observed[:, rows, columns], problem, noise, prior).solve()[0] for rows, columns in tiles]
+        return _joined(answers, tiles, problem, _FIELD_OVERLAP, blend=True)
+    if height * width <= _MOST_PIXELS:
+        return Image(observed, problem, noise, prior).solve(fields=False)[0]
+    tiles = _tiles(height, width, _TILE, _OVERLAP)
     images = [Image(observed[:, rows, columns], problem, noise, prior) for rows, columns in tiles]
-    solved = [image.solve() for image in images]
-    levels = [grid for _, grid in solved if grid is not None]
-    if 2 * len(levels) > len(tiles):  # terraces: one set of levels for all tiles
-        common = _united(levels)
-        return _joined([image.with_levels(common) for image in images], tiles, problem, blend=False)
-    return _joined([answer for answer, _ in solved], tiles, problem, blend=True)
+    common = _united([grid for image in images if (grid := image.solve(fields=False)[1]) is not None])
+    return _joined([image.with_levels(common) for image in images], tiles, problem, _OVERLAP, blend=False)
 
 
-def _spans(size: int) -> list[slice]:
-    """Overlapping spans that cover ``size`` pixels."""
-    if size <= _TILE:
-        return [slice(0, size)]
-    count = -(-(size - _OVERLAP) // (_TILE - _OVERLAP))
-    starts = [round(i * (size - _TILE) / (count - 1)) for i in range(count)]
-    return [slice(first, first + _TILE) for first in starts]
+def _continuous(observed: Tensor, problem: Problem, noise: float, prior: Prior) -> bool:
+    """Whether half of four samples of a large image, one in the middle of each quarter, are continuous."""
+    size = observed.shape[1:]
+    found = 0
+    for y in (0.25, 0.75):
+        for x in (0.25, 0.75):
+            first = [
+                min(max(round(at * n) - _SAMPLE // 2, 0), max(n - _SAMPLE, 0))
+                for at, n in zip((y, x), size, strict=True)
+            ]
+            part = observed[:, first[0] : first[0] + _SAMPLE, first[1] : first[1] + _SAMPLE]
+            found += Image(part, problem, noise, prior).solve()[1] is None
+    return found >= 2
+
+
+def _tiles(height: int, width: int, size: int, overlap: int) -> list[tuple[slice, slice]]:
+    return [(rows, columns) for rows in _spans(height, size, overlap) for columns in _spans(width, size, overlap)]
+
+
+def _spans(total: int, size: int, overlap: int) -> list[slice]:
+    """Overlapping spans that cover ``total`` pixels."""
+    if total <= size:
+        return [slice(0, total)]
+    count = -(-(total - overlap) // (size - overlap))
+    starts = [round(i * (total - size) / (count - 1)) for i in range(count)]
+    return [slice(first, first + size) for first in starts]
 
 
 def _united(grids: list[Grid]) -> Grid:
@@ -72,7 +95,9 @@ def _united(grids: list[Grid]) -> Grid:
     return Grid(levels, grids[0].stack, grids[0].contrast)
 
 
-def _joined(answers: list[Answer], tiles: list[tuple[slice, slice]], problem: Problem, blend: bool) -> Answer:
+def _joined(
+    answers: list[Answer], tiles: list[tuple[slice, slice]], problem: Problem, overlap: int, blend: bool
+) -> Answer:
     """One image from overlapping tiles: each pixel from the tile that it lies deepest in, or a weighted mean."""
     height, width = max(t[0].stop for t in tiles), max(t[1].stop for t in tiles)
     layers = answers[0][0].shape[0]
@@ -81,7 +106,7 @@ def _joined(answers: list[Answer], tiles: list[tuple[slice, slice]], problem: Pr
     volume = torch.zeros((answers[0][2].shape[0], height, width), dtype=torch.uint8, device=like.device)
     weight = like.new_zeros((height, width))
     for (rows, columns), (d, sd, v, _) in zip(tiles, answers, strict=True):
-        depth = torch.minimum(_depth(rows, height)[:, None], _depth(columns, width)).to(like)
+        depth = torch.minimum(_depth(rows, height, overlap)[:, None], _depth(columns, width, overlap)).to(like)
         if blend:
             thickness[:, rows, columns] += depth * d
             deviation[:, rows, columns] += depth * sd
@@ -97,10 +122,10 @@ def _joined(answers: list[Answer], tiles: list[tuple[slice, slice]], problem: Pr
     return thickness, deviation, volume, torch.ones((height, width), dtype=torch.bool, device=like.device)
 
 
-def _depth(span: slice, size: int) -> Tensor:
+def _depth(span: slice, size: int, overlap: int) -> Tensor:
     """How deep each pixel of a span lies inside it [pixels], at most the overlap; the image's own edge is no edge."""
     at = torch.arange(span.start, span.stop)
-    inner = torch.full_like(at, _OVERLAP)
+    inner = torch.full_like(at, overlap)
     if span.start > 0:
         inner = torch.minimum(inner, at - span.start + 1)
     if span.stop < size:

@@ -1,8 +1,8 @@
-"""Thickness that changes from pixel to pixel: a Gaussian field of small second differences, fitted to the scan.
+"""Thickness that changes from pixel to pixel: a smooth field for every layer, fitted to the scan.
 
-Levels describe terraces and sharp shapes. Where thickness varies continuously, the labelling is only the start: here
-every layer becomes a field whose second differences (thin-plate energy) are small, with a scale that the data choose
-(expectation and maximisation) and weights that forgive edges (Student's t, iteratively reweighted).
+Levels describe terraces and sharp shapes. Where thickness varies continuously, every layer is a surface of splines
+whose bending (thin-plate energy) is small, by as much as the data themselves choose. The posterior of these few
+numbers is exact for a linearised signal, so the error bars hold.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from scipy.ndimage import binary_dilation, uniform_filter
 from torch import Tensor
 
+from microtomo.solvers.patterns import Patterns, chances
 from microtomo.solvers.problem import Problem
-from microtomo.solvers.response import cost_slope, information, response, slopes
+from microtomo.solvers.response import cost_at, cost_slope, information, response, slopes
+from microtomo.solvers.splines import Surface
 
-_FREEDOM = 4.0  # degrees of freedom of Student's t: how readily an edge is forgiven
-_ROUNDS = 4
-_PROBES = 4
-_MARGIN = 2  # pixels around a layer where it may turn out to be present
+_SPACING, _SMALL = 8.0, 64  # pixels between splines; images of at most so many pixels a side have twice as many
+_ROUNDS = 5
+_UPDATES = 3  # of the stiffness, a round
+_RIDGE = 1e-4  # keeps fields without any data within a hundred ranges
+_THIN = 1e-3  # share of the range that a layer which is present has at least
 
 
 @dataclass(frozen=True)
@@ -45,66 +47,118 @@ def whiteness(observed: Tensor, thickness: Tensor, label: Tensor, problem: Probl
         total, count = 0.0, 0
         for axis in (0, 1):
             size = pull.shape[axis] - 1
-            a, b = (slice_of(axis, 0, size), slice_of(axis, 1, size))
-            pairs = there[a] & there[b] & (label[a] == label[b])
-            total, count = total + float((pull[a] * pull[b])[pairs].sum()), count + int(pairs.sum())
+            a, b = (torch.arange(first, first + size, device=pull.device) for first in (0, 1))
+            (p, q), (r, t), (u, v) = ((m.index_select(axis, a), m.index_select(axis, b)) for m in (pull, there, label))
+            pairs = r & t & (u == v)
+            total, count = total + float((p * q)[pairs].sum()), count + int(pairs.sum())
         if count and total / count**0.5 > 6:
             strongest = max(strongest, total / count)
     return strongest
 
 
-def fit_field(observed: Tensor, start: Tensor, problem: Problem, noise: float) -> Field:
-    """Fit fields to a scan (e, y, x) from thicknesses (l, y, x) [nm]; layers stay absent where they start at 0."""
-    stack = problem.stack
-    top = torch.tensor(stack.max_nm).to(start)[:, None, None]
-    present = start > 0
-    for k in range(len(present)):
-        if k > 0 or problem.contrast == "material":
-            present[k] = _grown(present[k])
-    generator = torch.Generator().manual_seed(0)
-    weights = [_Differences(p) for p in present]
-    scale = [(nm / 150) ** -2 for nm in stack.max_nm]
-    d = start.clone()
+def fit_field(observed: Tensor, patterns: Patterns, problem: Problem, noise: float) -> Field:
+    """Fit fields to a scan (e, y, x), from which layers may be where.
+
+    Its marginal likelihood decides how stiff a layer is (MacKay 1992). Where a layer ends, its field goes on without
+    data; the layer is present where its field is above 0 and the misfit does not object.
+    """
+    height, width = observed.shape[1:]
+    nm = problem.stack.max_nm
+    top = torch.tensor(nm).to(observed)[:, None, None]
+    surface = Surface(height, width, _SPACING if min(height, width) > _SMALL else _SPACING / 2)
+    posterior = _Posterior(surface, nm)
+    chance = chances(patterns)
+    present = chance > 0.5
+    best = (patterns.layers[..., None, None] == present).all(1).to(observed).argmax(0)
+    d = patterns.thickness.gather(0, best.expand_as(patterns.thickness[:1]))[0]
     for turn in range(_ROUNDS):
-        gradient, fisher = _pull(observed, torch.where(present, d.clamp_min(1e-3 * top), 0.0), problem, noise)
-        system = _System(fisher, weights, scale, present)
-        right = torch.einsum("jkyx,kyx->jyx", fisher, d) - gradient
-        d = torch.minimum(system.solve(right, d).clamp_min(0), top) * present
-        if turn + 1 == _ROUNDS:
-            break
-        for k, difference in enumerate(weights):
-            count = difference.count
-            if count == 0:
-                continue
-            probe = torch.zeros_like(d)
-            probe[k] = difference.adjoint([_signs(v, generator) for v in difference.apply(d[k])])
-            spread = float((probe * system.solve(probe)).sum())
-            scale[k] = count / max(difference.energy(d[k]) + spread, 1e-12)
-            difference.reweight(d[k], scale[k])
-    variance, parameters = torch.zeros_like(d), 0.0
-    for _ in range(_PROBES):
-        sign = _signs(d, generator)
-        answer = system.solve(sign * present)
-        variance += sign * answer / _PROBES
-        parameters += float((sign * torch.einsum("jkyx,kyx->jyx", fisher, answer)).sum()) / _PROBES
-    smooth = [torch.from_numpy(uniform_filter(v.cpu().numpy(), 9, mode="nearest")).to(d) for v in variance]
-    filled = [torch.from_numpy(uniform_filter(p.float().cpu().numpy(), 9, mode="nearest")).to(d) for p in present]
-    deviation = torch.stack([(v / f.clamp_min(1e-3)).clamp_min(0) for v, f in zip(smooth, filled, strict=True)]).sqrt()
-    return Field(d, deviation.clamp_min(1e-3 * top) * present, parameters)
+        last = turn + 1 == _ROUNDS
+        there = torch.where(present, d.clamp_min(_THIN * top).minimum(top), 0.0)
+        gradient, fisher = _pull(observed, there, problem, noise)
+        trust = _trust(gradient, fisher, present)
+        fisher, gradient = fisher * (present[:, None] & present[None]) * trust, gradient * present * trust
+        posterior.see(fisher, torch.einsum("jkyx,kyx->jyx", fisher, there) - gradient, 0 if last else _UPDATES)
+        d = posterior.fields().to(observed)
+        chance = _presence(observed, d, patterns, top, problem, noise)
+        present = (chance > 0.5) & ((d > 0) | (not last))
+    thickness = torch.where(present, d.clamp_min(_THIN * top).minimum(top), 0.0)
+    variance = posterior.variances().to(observed).clamp_min(1e-12)
+    # the mean square of a field that is cut off at 0, for where the layer was found absent
+    ratio = d / variance.sqrt()
+    density = (-(ratio**2) / 2).exp() / (2 * torch.pi) ** 0.5
+    cut = ((d**2 + variance) * torch.special.ndtr(ratio) + d * variance.sqrt() * density).clamp_min(0)
+    square = torch.where(present, chance * variance + (1 - chance) * thickness**2, chance * cut)
+    return Field(thickness, square.sqrt().minimum(top / 12**0.5), posterior.parameters)
 
 
-def _grown(present: Tensor) -> Tensor:
-    grown = binary_dilation(present.cpu().numpy(), iterations=_MARGIN)
-    return torch.from_numpy(grown).to(present.device)
+class _Posterior:
+    """Gaussian posterior of the spline coefficients of all layers, with the stiffness of each layer."""
+
+    def __init__(self, surface: Surface, max_nm: tuple[float, ...]) -> None:
+        self._surface, self._nm = surface, max_nm
+        self._bend = surface.bending()
+        self._stiff = [(nm / 1000) ** -2 for nm in max_nm]
+        self._at = [slice(k * surface.count, (k + 1) * surface.count) for k in range(len(max_nm))]
+        self.parameters = 0.0
+
+    def see(self, fisher: Tensor, right: Tensor, updates: int) -> None:
+        """Data: information (l, l, y, x) and right side (l, y, x); then so many updates of the stiffness."""
+        fisher, right = fisher.double().cpu(), right.double().cpu()
+        size, layers = self._surface.count * len(self._nm), range(len(self._nm))
+        data = torch.zeros((size, size), dtype=torch.float64)
+        for j in layers:
+            for k in layers[j:]:
+                data[self._at[j], self._at[k]] = self._surface.products(fisher[j, k])
+                data[self._at[k], self._at[j]] = data[self._at[j], self._at[k]]
+        drawn = torch.cat([self._surface.adjoint(r) for r in right])
+        for i in range(updates + 1):
+            whole = data.clone()
+            for s, nm, at in zip(self._stiff, self._nm, self._at, strict=True):
+                whole[at, at] += s * self._bend
+                whole[at, at].diagonal().add_(_RIDGE / nm**2)
+            self._covariance = torch.cholesky_inverse(torch.linalg.cholesky(whole))
+            self._mean = self._covariance @ drawn
+            spare = [float((self._bend * self._covariance[at, at]).sum()) for at in self._at]
+            if i < updates:
+                self._stiff = [self._updated(k, spare[k]) for k in layers]
+        self.parameters = sum(self._surface.count - s * t for s, t in zip(self._stiff, spare, strict=True))
+
+    def _updated(self, k: int, spare: float) -> float:
+        """MacKay's rule: as many determined coefficients as their bending energy, in units of 1 / stiffness."""
+        mean, before, nm = self._mean[self._at[k]], self._stiff[k], self._nm[k]
+        wanted = (self._surface.count - 3 - before * spare) / max(float(mean @ self._bend @ mean), 1e-12)
+        return min(max(wanted, before / 30, 1e-3 / nm**2), before * 30, 1e9 / nm**2)
+
+    def fields(self) -> Tensor:
+        """The mean of each layer's field (l, y, x) [nm]."""
+        return torch.stack([self._surface.values(self._mean[at]) for at in self._at])
+
+    def variances(self) -> Tensor:
+        """The variance of each layer's field (l, y, x) [nm^2]."""
+        return torch.stack([self._surface.variance(self._covariance[at, at]) for at in self._at])
 
 
-def slice_of(axis: int, first: int, size: int) -> tuple[slice, ...]:
-    """Index of ``size`` rows (axis 0) or columns (axis 1) of an image from ``first`` on."""
-    return (slice(None),) * axis + (slice(first, first + size),)
+def _trust(gradient: Tensor, fisher: Tensor, present: Tensor) -> Tensor:
+    """Weight (y, x) of each pixel: 1, less where no thickness nearby explains it (Huber 1964)."""
+    layers = len(gradient)
+    both = present[:, None] & present[None]
+    block = torch.where(both, fisher, 0.0).movedim((0, 1), (-2, -1))
+    block = block + torch.diag_embed(torch.where(present, 1e-6, 1.0).movedim(0, -1))
+    pull = torch.where(present, gradient, 0.0).movedim(0, -1)
+    length = (pull * torch.linalg.solve(block, pull)).sum(-1)
+    weight: Tensor = (6.0 * layers / length.clamp_min(1e-9)).clamp_max(1.0)
+    return weight
 
 
-def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
-    return (torch.randint(0, 2, like.shape, generator=generator) * 2 - 1).to(like)
+def _presence(observed: Tensor, d: Tensor, patterns: Patterns, top: Tensor, problem: Problem, noise: float) -> Tensor:
+    """Probability (l, y, x) that each layer is present, given fields ``d`` or what each place finds for itself."""
+    value = d.maximum(_THIN * top).minimum(top)
+    cost = torch.empty_like(patterns.cost)
+    for i, there in enumerate(patterns.layers):
+        trial = torch.where(there[:, None, None], value, 0.0).flatten(1)
+        model = response(trial, problem.stack, problem.contrast)
+        cost[..., i] = cost_at(observed.flatten(1), model, noise).reshape(d.shape[1:])
+    return chances(patterns, cost)
 
 
 def _pull(observed: Tensor, thickness: Tensor, problem: Problem, noise: float) -> tuple[Tensor, Tensor]:
@@ -116,88 +170,3 @@ def _pull(observed: Tensor, thickness: Tensor, problem: Problem, noise: float) -
     y, x = thickness.shape[1:]
     layers = len(thickness)
     return gradient.reshape(layers, y, x), information(slope, noise).reshape(layers, layers, y, x)
-
-
-class _Differences:
-    """Second differences of one layer along x, along y and mixed, where all pixels concerned have the layer."""
-
-    def __init__(self, present: Tensor) -> None:
-        m = present.float()
-        self._size = m.shape
-        self._w = [
-            m[:, 2:] * m[:, 1:-1] * m[:, :-2],
-            m[2:] * m[1:-1] * m[:-2],
-            m[1:, 1:] * m[:-1, 1:] * m[1:, :-1] * m[:-1, :-1] * 2,
-        ]
-        self._there = [(w > 0).float() for w in self._w]
-        self._root = [w.sqrt() for w in self._w]
-
-    @property
-    def count(self) -> float:
-        return float(sum(t.sum() for t in self._there))
-
-    def apply(self, d: Tensor) -> list[Tensor]:
-        raw = [
-            d[:, 2:] - 2 * d[:, 1:-1] + d[:, :-2],
-            d[2:] - 2 * d[1:-1] + d[:-2],
-            d[1:, 1:] - d[:-1, 1:] - d[1:, :-1] + d[:-1, :-1],
-        ]
-        return [r * v for r, v in zip(self._root, raw, strict=True)]
-
-    def adjoint(self, values: list[Tensor]) -> Tensor:
-        a, b, c = (r * v for r, v in zip(self._root, values, strict=True))
-        out = torch.zeros(self._size, dtype=a.dtype, device=a.device)
-        out[:, 2:] += a
-        out[:, 1:-1] -= 2 * a
-        out[:, :-2] += a
-        out[2:] += b
-        out[1:-1] -= 2 * b
-        out[:-2] += b
-        out[1:, 1:] += c
-        out[:-1, 1:] -= c
-        out[1:, :-1] -= c
-        out[:-1, :-1] += c
-        return out
-
-    def energy(self, d: Tensor) -> float:
-        return float(sum((v**2).sum() for v in self.apply(d)))
-
-    def reweight(self, d: Tensor, scale: float) -> None:
-        base = [w.sqrt() for w in self._w]
-        raw = [v / r.clamp_min(1e-12) * b for v, r, b in zip(self.apply(d), self._root, base, strict=True)]
-        student = [(_FREEDOM + 1) / (_FREEDOM + scale * v**2) for v in raw]
-        self._root = [b * s.sqrt() for b, s in zip(base, student, strict=True)]
-
-
-class _System:
-    """Fisher information plus the scaled second differences, on the pixels that have the layer."""
-
-    def __init__(self, fisher: Tensor, weights: list[_Differences], scale: list[float], present: Tensor) -> None:
-        self._fisher, self._weights, self._scale, self._present = fisher, weights, scale, present
-        strength = torch.tensor([20 * s for s in scale]).to(fisher)[:, None, None]
-        self._diagonal = torch.einsum("jjyx->jyx", fisher) + strength
-
-    def _times(self, v: Tensor) -> Tensor:
-        out = torch.einsum("jkyx,kyx->jyx", self._fisher, v)
-        rough = [s * w.adjoint(w.apply(x)) for s, w, x in zip(self._scale, self._weights, v, strict=True)]
-        return (out + torch.stack(rough)) * self._present
-
-    def solve(self, right: Tensor, start: Tensor | None = None, steps: int = 100, tolerance: float = 1e-3) -> Tensor:
-        """Conjugate gradients, preconditioned by the diagonal."""
-        right = right * self._present
-        x = torch.zeros_like(right) if start is None else start * self._present
-        rest = right - self._times(x)
-        z = rest / self._diagonal
-        direction, product = z, float((rest * z).sum())
-        goal = tolerance**2 * float((right * right / self._diagonal).sum())
-        for _ in range(steps):
-            if product <= goal:
-                break
-            image = self._times(direction)
-            length = product / float((direction * image).sum())
-            x = x + length * direction
-            rest = rest - length * image
-            z = rest / self._diagonal
-            before, product = product, float((rest * z).sum())
-            direction = z + product / before * direction
-        return x
