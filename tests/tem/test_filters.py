@@ -57,8 +57,16 @@ def test_at_most_so_many_peaks_the_highest_first():
         assert min(np.hypot(*(few - q).T).min(), np.hypot(*(few + q).T).min()) < 1 / 128
 
 
-def test_filtering_is_the_sum_of_apertures_of_the_formula():
-    flat, peaks, sigma = normalise(lattice()), np.array(Q), 0.01
+def test_peaks_weigh_by_their_frequency():
+    y, x = np.mgrid[:128, :128]
+    image = 100 * (1 + 0.12 * np.cos(2 * np.pi * 0.1 * x) + 0.1 * np.cos(2 * np.pi * 0.3 * y))
+    first = bragg.find_peaks(normalise(image), 0.1)[0]
+    np.testing.assert_allclose(np.abs(first), [0.3, 0], atol=1e-3)  # the weaker wave of three times the frequency
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.06], ids=["apart", "overlapping"])
+def test_filtering_is_the_sum_of_apertures_of_the_formula(sigma):
+    flat, peaks = normalise(lattice()), np.array(Q)
     padded = np.pad(flat, 32, mode="symmetric").astype(float)
     qy, qx = np.fft.fftfreq(192)[:, None], np.fft.fftfreq(192)[None]
     opening = sum(

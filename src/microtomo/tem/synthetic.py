@@ -42,7 +42,7 @@ class Conditions:
     unevenness: Range = (0.0, 0.012)
     ripple_nm: Range = (0.0, 0.8)
     strain: Range = (0.0, 0.006)
-    thickness_nm: Range = (0.4, 2.2)  # *
+    thickness_nm: Range = (0.35, 1.8)  # *
     boundary: float = 0.55
     hole: float = 0.15
     clean: float = 0.04
