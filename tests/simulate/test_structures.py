@@ -58,7 +58,7 @@ def test_any_number_of_layers(kind, count):
     assert all(float(thickness[k].max()) <= 10.5 * (k + 1) for k in range(count))
 
 
-@pytest.mark.parametrize("kind", ["perlin", "continuous", "lithography"])
+@pytest.mark.parametrize("kind", ["perlin", "continuous", "lithography", "pads"])
 def test_a_layer_depends_on_its_seed_alone(kind):
     one, other = make_structure(AU_AL, kind, (1, 2), 64, 64), make_structure(AU_AL, kind, (9, 2), 64, 64)
     assert torch.equal(one[1], other[1])
@@ -105,3 +105,12 @@ def test_impossible_structures_are_named():
         make_structure(AU_AL, "perlin", (1, 2), 0, 8)
     with pytest.raises(MicrotomoError, match="3 layer seeds for 2 layers"):
         make_structure(AU_AL, "perlin", (1, 2, 3), 8, 8)
+
+
+def test_pads_have_round_thicknesses_where_lithography_has_shapes():
+    for seed in range(5):
+        shapes, pads = (make_structure(AU_AL, kind, (seed, seed + 50), 64, 64) for kind in ("lithography", "pads"))
+        assert torch.equal(shapes > 0, pads > 0)
+        gold, aluminium = pads
+        assert set(gold.unique().tolist()) <= {float(nm) for nm in range(16)}
+        assert set(aluminium.unique().tolist()) <= {10.0 * nm for nm in range(16)}

@@ -92,10 +92,17 @@ def lithography(k: int, max_nm: float, seed: int, height: int, width: int) -> Te
     return field
 
 
+def pads(k: int, max_nm: float, seed: int, height: int, width: int) -> Tensor:
+    """The shapes of :func:`lithography` in thicknesses that a process sheet would name: whole fifteenths of the range."""
+    step = max_nm / 15
+    return torch.ceil(lithography(k, max_nm, seed, height, width) / step - 1e-9) * step
+
+
 KINDS: dict[str, Callable[[int, float, int, int, int], Tensor]] = {
     "perlin": perlin_terraces,
     "continuous": perlin_continuous,
     "lithography": lithography,
+    "pads": pads,
     "experimental": experimental,
 }
 """Structure kinds by name: field(layer index, max_nm, seed, height, width) -> (y, x) [nm], float64."""
