@@ -93,7 +93,7 @@ def lithography(k: int, max_nm: float, seed: int, height: int, width: int) -> Te
 
 
 def pads(k: int, max_nm: float, seed: int, height: int, width: int) -> Tensor:
-    """The shapes of :func:`lithography` in round thicknesses, as a process sheet names them: fifteenths of the range."""
+    """The shapes of :func:`lithography` in round thicknesses, as process sheets name them: fifteenths of the range."""
     step = max_nm / 15
     return torch.ceil(lithography(k, max_nm, seed, height, width) / step - 1e-9) * step
 

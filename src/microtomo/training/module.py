@@ -39,7 +39,8 @@ class Training(pl.LightningModule):
         batch = Batch(*batch)
         network = self.config.network
         problem = Problem(network.stack, network.contrast, batch.noise.cpu(), network.depth, network.voxel_nm)
-        found = self.network.estimate(batch.signal, problem)
+        with torch.autocast(batch.signal.device.type, enabled=False):  # as reconstruct does it
+            found = self.network.estimate(batch.signal, problem)
         truth = thickness_to_volume(batch.thickness, network.depth, network.voxel_nm)
         classes = ["empty", *network.stack.symbols]
         miou = voxel_scores(found.volume.cpu(), truth.cpu(), classes).miou
