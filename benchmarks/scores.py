@@ -97,21 +97,28 @@ def table(count: int, seed: int, as_json: bool) -> None:
 
 def speed() -> None:
     """One scan at a time, after a first one that compiles; ratio to the published solver's 68 s."""
-    for size, contrast, repeat in ((128, "published", 9), (128, "material", 9), (512, "published", 1)):
+    for kind, size, contrast, repeat in (
+        ("perlin", 128, "published", 9),
+        ("perlin", 128, "material", 9),
+        ("perlin", 512, "published", 1),
+        ("continuous", 128, "published", 3),
+        ("continuous", 512, "published", 0),
+    ):
         layers = range(len(STACK.layers))
         times = []
         for i in range(repeat + 1):
             seeds = [derive_seed(SEEDS["validation"], 2, i, k) for k in layers]
-            truth = microtomo.make_structure(STACK, "perlin", seeds, size, size)
+            truth = microtomo.make_structure(STACK, kind, seeds, size, size)
             scan = microtomo.simulate_scan(STACK, truth, contrast=contrast, noise=0.02, seed=i)
             started = time.perf_counter()
             microtomo.reconstruct(scan, "map")
             times.append(time.perf_counter() - started)
-        middle = sorted(times[1:])[len(times[1:]) // 2]
+        times = times[1:] or times
+        middle = sorted(times)[len(times) // 2]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(
-            f"map, {size} x {size}, {contrast}: median {middle:.2f} s, slowest {max(times[1:]):.2f} s"
-            + (f" ({68 / middle:.0f} times as fast as least_squares pixel by pixel, 68 s)" if size == 128 else "")
+            f"map, {kind}, {size} x {size}, {contrast}: median {middle:.2f} s, slowest {max(times):.2f} s"
+            + (f" ({68 / middle:.0f} times as fast as least_squares pixel by pixel, 68 s)" if (kind, size) == ("perlin", 128) else "")
             + f"; peak memory of the process so far {peak:.2f} GB",
             flush=True,
         )
