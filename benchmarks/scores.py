@@ -118,7 +118,11 @@ def speed() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(
             f"map, {kind}, {size} x {size}, {contrast}: median {middle:.2f} s, slowest {max(times):.2f} s"
-            + (f" ({68 / middle:.0f} times as fast as least_squares pixel by pixel, 68 s)" if (kind, size) == ("perlin", 128) else "")
+            + (
+                f" ({68 / middle:.0f} times as fast as least_squares pixel by pixel, 68 s)"
+                if (kind, size) == ("perlin", 128)
+                else ""
+            )
             + f"; peak memory of the process so far {peak:.2f} GB",
             flush=True,
         )
