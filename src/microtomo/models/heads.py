@@ -13,6 +13,7 @@ from microtomo.models.columns import column_posterior, refine_in_columns
 from microtomo.solvers.problem import Estimate, Problem
 from microtomo.voxels import thickness_to_volume
 
+_ROUNDS = 15  # of voting
 _FINEST = 30  # levels that a layer has at most, beside zero
 
 
@@ -65,11 +66,13 @@ class LevelsHead(nn.Module):
 
     Levels are whole steps of ``step_nm``; level i stands for thicknesses from i to i + 1 steps, so that a voxel's
     face is never inside one. ``value`` [nm] is the mean thickness that a level stands for, learnt from what it held
-    in training; ``scale`` (l,) multiplies the deviation (calibration on validation seeds).
+    in training; ``scale`` (l,) multiplies the deviation; ``votes`` (l,) is 1 where a layer's pixels vote on the
+    levels that the image holds before its voxels are filled (all three from calibration on validation seeds).
     """
 
     value: Tensor
     scale: Tensor
+    votes: Tensor
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
@@ -79,6 +82,7 @@ class LevelsHead(nn.Module):
         steps = zip(self.counts, self.step_nm, strict=True)
         self.register_buffer("value", torch.cat([torch.arange(n) * step for n, step in steps]))
         self.register_buffer("scale", torch.ones(len(self.counts)))
+        self.register_buffer("votes", torch.zeros(len(self.counts)))
 
     def index(self, thickness: Tensor) -> Tensor:
         """Level (n, l, y, x) int64 that each thickness [nm] lies in."""
@@ -100,7 +104,7 @@ class LevelsHead(nn.Module):
             thickness.append(mean)
             spread = ((square - mean**2).clamp_min(0) + inside).sqrt() * self.scale[k]
             deviation.append(spread.clamp(1e-4, problem.stack.max_nm[k]))
-            stacked.append(_likeliest(p, value, self.step_nm[k], problem))
+            stacked.append(_likeliest(voted(p) if bool(self.votes[k] > 0) else p, value, self.step_nm[k], problem))
         volume = thickness_to_volume(torch.stack(stacked, 1), problem.depth, problem.voxel_nm, problem.rule)
         return Estimate(torch.stack(thickness, 1), torch.stack(deviation, 1), volume, _all_converged(signal))
 
@@ -139,6 +143,20 @@ def level_step(max_nm: float) -> float:
     """Width [nm] of a level of a layer: the least of 1, 2.5, 5 times a power of ten that leaves 30 levels or fewer."""
     power = 10.0 ** math.floor(math.log10(max_nm / _FINEST))
     return next(power * m for m in (1, 2.5, 5, 10) if max_nm / (power * m) <= _FINEST + 1e-6)
+
+
+def voted(p: Tensor) -> Tensor:
+    """Probabilities (n, level, y, x) after all pixels of an image voted on how frequent its levels are.
+
+    A sample holds few thicknesses, often in many places: the frequencies that explain all pixels best (expectation
+    maximisation for the weights of a mixture; Dempster, Laird & Rubin 1977) settle what each pixel leaves open.
+    """
+    share = torch.full_like(p[:, :, :1, :1], 1 / p.shape[1])
+    for _ in range(_ROUNDS):
+        weighted = p * share
+        share = (weighted / weighted.sum(1, keepdim=True).clamp_min(1e-30)).mean((2, 3), keepdim=True)
+    weighted = p * share
+    return weighted / weighted.sum(1, keepdim=True).clamp_min(1e-30)
 
 
 def _likeliest(p: Tensor, value: Tensor, step_nm: float, problem: Problem) -> Tensor:

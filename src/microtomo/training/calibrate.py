@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from microtomo.metrics import voxel_scores
 from microtomo.models.heads import LevelsHead, ThicknessHead
 from microtomo.models.network import SemNetwork
 from microtomo.solvers.problem import Estimate, Problem
@@ -15,6 +16,7 @@ from microtomo.training.data import VALIDATION, SimulatedScans, simulate
 from microtomo.voxels import thickness_to_volume
 
 _SAMPLES = 24
+_WORTH = 0.01  # IoU that voting must gain
 _INSIDE = 0.95
 _HALF_WIDTH = 1.96
 _SLACKS = torch.linspace(0, 0.02, 21)  # in shares of a layer's range
@@ -31,6 +33,7 @@ def calibrate(network: SemNetwork, config: TrainConfig, samples: int = _SAMPLES)
     with torch.inference_mode():
         if isinstance(head, LevelsHead):
             head.value.copy_(_level_means(head, config, samples))
+            head.votes.copy_(_worthwhile_votes(network, head, config, samples))
         found = list(_estimates(network, config, samples))
         if isinstance(head, ThicknessHead):
             head.slack.copy_(_best_slack(found, head.range_nm.cpu()))
@@ -46,6 +49,7 @@ def _config(config: TrainConfig, kinds: dict[str, float]) -> TrainConfig:
 
 
 def _estimates(network: SemNetwork, config: TrainConfig, samples: int) -> Iterator[tuple[Estimate, Tensor]]:
+    """Estimates and true thickness of validation samples, Perlin terraces, one by one."""
     source = SimulatedScans(_config(config, {"perlin": 1.0}), VALIDATION)
     shape = config.network
     network.head.scale.fill_(1)
@@ -57,7 +61,7 @@ def _estimates(network: SemNetwork, config: TrainConfig, samples: int) -> Iterat
         found = network.estimate(signal.to(device), problem)
         yield (
             Estimate(*(f.cpu() for f in (found.thickness, found.uncertainty, found.volume, found.converged))),
-            (thickness[None]),
+            thickness[None],
         )
 
 
@@ -76,6 +80,19 @@ def _level_means(head: LevelsHead, config: TrainConfig, samples: int) -> Tensor:
     step = torch.cat([torch.full((n,), s) for n, s in zip(head.counts, head.step_nm, strict=True)])
     middle = torch.cat([torch.arange(n) * s for n, s in zip(head.counts, head.step_nm, strict=True)]) + step / 2
     return torch.where(count > 0, total / count.clamp_min(1), middle.double()).float()
+
+
+def _worthwhile_votes(network: SemNetwork, head: LevelsHead, config: TrainConfig, samples: int) -> Tensor:
+    """1 for each layer whose voxels gain in IoU when pixels vote, more than chance and shapes of other kinds cost."""
+    classes = ["empty", *config.network.stack.symbols]
+    scores = []
+    for vote in (0.0, 1.0):
+        head.votes.fill_(vote)
+        found = list(_estimates(network, config, samples))
+        volumes = torch.cat([e.volume for e, _ in found])
+        truth = thickness_to_volume(torch.cat([t for _, t in found]), config.network.depth, config.network.voxel_nm)
+        scores.append(torch.tensor(voxel_scores(volumes, truth, classes).iou[1:]))
+    return (scores[1] > scores[0] + _WORTH).float()
 
 
 def _best_slack(found: list[tuple[Estimate, Tensor]], range_nm: Tensor) -> Tensor:
