@@ -1,3 +1,5 @@
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,23 @@ def test_the_error_bar_is_large_where_labels_compete():
     error = (found.thickness[0] - truth).abs()
     allowed = 3 * found.uncertainty[0] + 0.02 * torch.tensor(AU_AL.max_nm)[:, None, None]
     assert float((error <= allowed).float().mean()) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["hills", "terraces"])
+def test_large_images_in_tiles_are_as_good_as_in_one_piece(monkeypatch, kind):
+    module = importlib.import_module("microtomo.solvers.map")
+    truth = {"hills": hills, "terraces": terraces}[kind](AU_AL, 72, 72)
+    signal = scan_of(truth, contrast="published", seed=1)
+    whole = run("map", signal, contrast="published")
+    for name, value in (("_FIELD_PIXELS", 1000), ("_MOST_PIXELS", 1000), ("_SAMPLE", 32)):
+        monkeypatch.setattr(module, name, value)
+    for name, value in (("_FIELD_TILE", 48), ("_FIELD_OVERLAP", 12), ("_TILE", 48), ("_OVERLAP", 12)):
+        monkeypatch.setattr(module, name, value)
+    tiled = run("map", signal, contrast="published")
+    assert not torch.equal(tiled.thickness, whole.thickness)
+    limit = {"hills": [0.15, 3.0], "terraces": [0.1, 1.0]}[kind]
+    for found in (whole, tiled):
+        assert bool((rmse(found, truth) < torch.tensor(limit)).all()), rmse(found, truth)
+    if kind == "hills":  # no seams: nowhere a step far above the steepest slope of the truth
+        steepest = truth.diff(dim=2).abs().amax((1, 2))
+        assert bool((tiled.thickness[0].diff(dim=2).abs().amax((1, 2)) < 2 * steepest).all())
