@@ -101,8 +101,10 @@ class LevelsHead(nn.Module):
             square = torch.einsum("nkyx,k->nyx", p, value**2)
             # what is left when a level is sure: the width of the level itself
             inside = (1 - p[:, 0]) * self.step_nm[k] ** 2 / 48
-            thickness.append(mean)
-            spread = ((square - mean**2).clamp_min(0) + inside).sqrt() * self.scale[k]
+            # a layer that is probably absent is absent: in the published contrast a trace of it is a jump
+            best = torch.where(p[:, 0] > 0.5, 0.0, mean / (1 - p[:, 0]).clamp_min(0.5))
+            thickness.append(best)
+            spread = ((square - 2 * best * mean + best**2).clamp_min(0) + inside).sqrt() * self.scale[k]
             deviation.append(spread.clamp(1e-4, problem.stack.max_nm[k]))
             stacked.append(_likeliest(voted(p) if bool(self.votes[k] > 0) else p, value, self.step_nm[k], problem))
         volume = thickness_to_volume(torch.stack(stacked, 1), problem.depth, problem.voxel_nm, problem.rule)
