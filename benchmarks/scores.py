@@ -23,11 +23,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 import microtomo
+from microtomo.leaderboard import TEST_SEED, VALIDATION_SEED, Trial, run_trial
+from microtomo.registry import get_method
 from microtomo.simulate.seeds import derive_seed
 
-SEEDS = {"test": 20_301_122, "validation": 20_301_101}
 STACK = microtomo.load_stack("au-al-si")
-CLASSES = ["empty", *STACK.symbols]
 ROWS = [  # name, structures, contrast, noise, methods; published figure or None; must; aim
     ("test set, 2 %", "perlin", "published", 0.02, {"map": (".953", ".99", ".998"), "tikhonov": (".617", ".617", "")}),
     ("test set, 2 %", "perlin", "published", 0.02, {"likelihood": ("", "", "")}),
@@ -42,32 +42,16 @@ ROWS = [  # name, structures, contrast, noise, methods; published figure or None
 ]
 
 
-def scans(kind: str, contrast: str, noise: float, count: int, seed: int) -> microtomo.Scan:
-    layers = range(len(STACK.layers))
-    truth = torch.stack(
-        [
-            microtomo.make_structure(STACK, kind, [derive_seed(seed, 2, i, k) for k in layers], 128, 128)
-            for i in range(count)
-        ]
-    )
-    return microtomo.simulate_scan(STACK, truth, contrast=contrast, noise=noise, seed=seed)
-
-
-def score(kind: str, contrast: str, noise: float, method: str, count: int, seed: int) -> dict[str, object]:
-    scan = scans(kind, contrast, noise, count, seed)
-    found = [microtomo.reconstruct(sample, method, contrast=contrast, stack=STACK) for sample in scan.data]
-    thickness = torch.stack([rec.thickness for rec in found])
-    volumes = torch.stack([rec.volume for rec in found])
-    voxels = microtomo.voxel_scores(volumes, microtomo.thickness_to_volume(scan.truth), CLASSES)
-    errors = microtomo.thickness_scores(thickness, scan.truth, torch.stack([rec.uncertainty for rec in found]))
+def score(trial: Trial, method: str, count: int, seed: int) -> dict[str, object]:
+    entry = run_trial(trial, get_method(method), count, seed)
     return {
-        "miou": voxels.miou,
-        "pooled": voxels.pooled_miou,
-        "recall": voxels.mrecall,
-        "accuracy": voxels.maccuracy,
-        "rmse_nm": errors.rmse_nm,
-        "coverage95": errors.coverage95,
-        "seconds": sorted(rec.seconds for rec in found)[len(found) // 2],
+        "miou": entry.miou,
+        "pooled": entry.pooled_miou,
+        "recall": entry.mrecall,
+        "accuracy": entry.maccuracy,
+        "rmse_nm": entry.rmse_nm,
+        "coverage95": entry.coverage95,
+        "seconds": entry.seconds,
     }
 
 
@@ -77,9 +61,8 @@ def table(count: int, seed: int, as_json: bool) -> None:
     print(f"{head} {'acc.':>6}  {'RMSE Au, Al [nm]':>17}  {'95 % cover':>12}  {'median s':>8}")
     results = []
     for name, kind, contrast, noise, methods in ROWS:
-        n = 1 if kind == "experimental" else count
         for method, figures in methods.items():
-            got = score(kind, contrast, noise, method, n, seed)
+            got = score(Trial(name, kind, contrast, noise), method, count, seed)
             results.append({"set": name, "method": method, **got})
             if as_json:
                 continue
@@ -107,7 +90,7 @@ def speed() -> None:
         layers = range(len(STACK.layers))
         times = []
         for i in range(repeat + 1):
-            seeds = [derive_seed(SEEDS["validation"], 2, i, k) for k in layers]
+            seeds = [derive_seed(VALIDATION_SEED, 2, i, k) for k in layers]
             truth = microtomo.make_structure(STACK, kind, seeds, size, size)
             scan = microtomo.simulate_scan(STACK, truth, contrast=contrast, noise=0.02, seed=i)
             started = time.perf_counter()
@@ -138,4 +121,4 @@ if __name__ == "__main__":
     if given.speed:
         speed()
     else:
-        table(given.samples, SEEDS["validation" if given.validation else "test"], given.json)
+        table(given.samples, VALIDATION_SEED if given.validation else TEST_SEED, given.json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
 from microtomo.simulate.attenuation import CONTRASTS, attenuation_factor, backscatter, layer_response
 from microtomo.solvers.noise import estimate_noise
 from microtomo.solvers.problem import Estimate, Problem
-from microtomo.solvers.response import NOISE_FLOOR
+from microtomo.solvers.response import NOISE_FLOOR, Grid
 from microtomo.voxels import RULES, default_depth
 
 _FEWEST = 6  # energies that the noise estimate needs
@@ -122,10 +121,9 @@ def _told(value: object) -> str:
 
 
 def _check_options(method: Method, options: dict[str, Any]) -> None:
-    known = [name for name, p in signature(method.run).parameters.items() if p.kind is p.KEYWORD_ONLY]
     for name in options:
-        if name not in known:
-            raise MicrotomoError(f"method {method.name} has no option {name!r}; {nearest(name, known)}")
+        if name not in method.options:
+            raise MicrotomoError(f"method {method.name} has no option {name!r}; {nearest(name, method.options)}")
 
 
 def _complete(
@@ -160,9 +158,8 @@ def _check_signal(data: Tensor) -> None:
 def _check_normalised(data: Tensor, stack: Stack, contrast: str, noise: Tensor) -> None:
     """Refuse a signal whose typical level no thickness of the stack gives at most of the energies."""
     top = torch.tensor(stack.max_nm, dtype=torch.float64)
-    axes = torch.meshgrid(*[torch.linspace(0, 1, 9, dtype=torch.float64) * nm for nm in top], indexing="ij")
     bulk = [layer.material.base_signal / stack.substrate.base_signal for layer in stack.layers]
-    signal = backscatter(torch.stack([a.flatten() for a in axes])[:, None], stack, contrast)[:, 0]
+    signal = Grid([torch.linspace(0, 1, 9, dtype=torch.float64) * nm for nm in top], stack, contrast).signal
     low, high = min(float(signal.min()), *bulk), max(float(signal.max()), *bulk)
     middle = data.flatten(2).median(2).values.cpu()  # (n, e)
     slack = 0.05 + 3 * noise.cpu().float().clamp_max(0.1)[:, None]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from microtomo.errors import MicrotomoError, nearest
 
@@ -211,3 +212,9 @@ def load_stack(stack: Stack | str | Path) -> Stack:
         raise MicrotomoError(f"{path}: cannot be read ({error.strerror}): check the path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MicrotomoError(f"{path}: is not valid TOML ({error})") from None
+
+
+GivenStack = Annotated[
+    Stack, BeforeValidator(lambda given: make_stack(dict(given)) if isinstance(given, Mapping) else load_stack(given))
+]
+"""A stack as configurations give it: a table, a built-in name or the path of a TOML file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -174,6 +175,14 @@ class _Sink:
 
     def flush(self) -> None:
         pass
+
+
+def machine() -> str:
+    """What outputs say they were made on: cores, processor and accelerator, in words."""
+    import torch
+
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{os.cpu_count()} cores, {platform.machine()}, {accelerator}"
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ class Method:
     def learned(self) -> bool:
         """Whether it is a network, which needs weights, and not a solver."""
         return self.weights is not None
+
+    @property
+    def options(self) -> list[str]:
+        """Names of its settings: the keyword-only parameters of ``run``."""
+        return [name for name, p in signature(self.run).parameters.items() if p.kind is p.KEYWORD_ONLY]
 
     def ready(self, contrast: str) -> bool:
         """Whether it runs for that contrast straight after installation."""

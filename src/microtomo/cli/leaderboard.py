@@ -15,8 +15,8 @@ def leaderboard(pattern: str, samples: int, validation: bool, as_json: bool) -> 
     from rich.table import Table
 
     from microtomo import leaderboard as board
+    from microtomo.output import machine
     from microtomo.registry import list_methods
-    from microtomo.training.run import machine
 
     methods = list_methods(pattern, task="sem")
     if not methods:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from microtomo.materials import Stack
-from microtomo.simulate.attenuation import backscatter
+from microtomo.solvers.response import Grid
 
 _COMPONENTS = 8
 _TYPICAL_NOISE = 0.02
@@ -125,8 +125,7 @@ def _noise_free_logs(stack: Stack, contrast: str) -> Tensor:
     """Logarithms (e, p) of the noise-free signals of a grid of all thicknesses."""
     steps = {1: 400, 2: 40, 3: 12, 4: 7}[len(stack.layers)]
     axes = [torch.linspace(0, nm, steps, dtype=torch.float64) for nm in stack.max_nm]
-    grid = torch.stack([g.flatten() for g in torch.meshgrid(*axes, indexing="ij")])
-    return backscatter(grid[:, None], stack, contrast)[:, 0].log()
+    return Grid(axes, stack, contrast).signal.log()
 
 
 INPUTS: dict[str, type[SignalInput] | type[ComponentsInput]] = {"signal": SignalInput, "components": ComponentsInput}

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from microtomo.materials import Stack
-from microtomo.simulate.attenuation import CONTRASTS
 from microtomo.solvers.columns import most_probable_volume
 from microtomo.solvers.problem import Problem
 from microtomo.solvers.response import Grid
@@ -52,7 +51,6 @@ def refine_in_columns(
     The network says how probable each column is; where in its voxels a thickness lies is what the scan (n, e, y, x)
     itself says (likelihood over a grid, flat prior inside a column).
     """
-    assert problem.contrast in CONTRASTS
     steps = _STEPS[len(problem.stack.layers)]
     levels = [torch.linspace(0, nm, steps, dtype=torch.float64) for nm in problem.stack.max_nm]
     grid = Grid(levels, problem.stack, problem.contrast)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +14,6 @@ from microtomo.voxels import thickness_to_volume
 
 _ROUNDS = 15  # of voting
 _FINEST = 30  # levels that a layer has at most, beside zero
-
-
-class Head(Protocol):
-    """The meaning of a network's outputs. ``estimate`` needs no gradient; the losses of training do the rest."""
-
-    channels: int
-    scale: Tensor
-
-    def estimate(self, output: Tensor, signal: Tensor, problem: Problem) -> Estimate:
-        """From the network's output to thickness, deviation and volume."""
 
 
 class ThicknessHead(nn.Module):
@@ -53,7 +42,7 @@ class ThicknessHead(nn.Module):
         return mean.sigmoid(), nn.functional.softplus(spread - 3) + 1e-4
 
     def estimate(self, output: Tensor, signal: Tensor, problem: Problem) -> Estimate:
-        """See :class:`Head`."""
+        """Thickness, deviation and volume that an output means; needs no gradient."""
         top, scale, slack = (b[:, None, None] for b in (self.range_nm, self.scale, self.slack))
         mean, spread = self.moments(output)
         thickness, deviation = mean * top, (spread * scale).clamp_max(1) * top
@@ -91,7 +80,7 @@ class LevelsHead(nn.Module):
         return torch.minimum((thickness / step + 1e-4).long(), top)
 
     def estimate(self, output: Tensor, signal: Tensor, problem: Problem) -> Estimate:
-        """See :class:`Head`."""
+        """Thickness, deviation and volume that an output means; needs no gradient."""
         thickness, deviation, stacked = [], [], []
         for k, (logits, value) in enumerate(
             zip(torch.split(output.float(), self.counts, 1), torch.split(self.value, self.counts), strict=True)
@@ -133,7 +122,7 @@ class VoxelHead(nn.Module):
         return output if self.with_empty else torch.cat([torch.full_like(output[:, :1], 0.5), output], 1)
 
     def estimate(self, output: Tensor, signal: Tensor, problem: Problem) -> Estimate:
-        """See :class:`Head`."""
+        """Thickness, deviation and volume that an output means; needs no gradient."""
         columns, probability = column_posterior(self.logits(output), problem.stack, self.voxel_nm)
         thickness, deviation, volume = refine_in_columns(columns, probability, signal, self.voxel_nm, problem)
         top = thickness.new_tensor(problem.stack.max_nm)[:, None, None]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.materials import Stack, load_stack, make_stack
+from microtomo.materials import GivenStack, load_stack
 from microtomo.models.blocks import INPUTS
 from microtomo.models.heads import LevelsHead, ThicknessHead, VoxelHead
 from microtomo.registry import register
@@ -33,7 +33,7 @@ class NetworkConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str
-    stack: Stack = Field(default_factory=lambda: load_stack("au-al-si"))
+    stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
     contrast: Literal["material", "published"] = "published"
     width: Annotated[int, Field(ge=2, le=512)] | None = None
     levels: Annotated[int, Field(ge=1, le=6)] | None = None
@@ -43,11 +43,6 @@ class NetworkConfig(BaseModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     depth: Annotated[int, Field(ge=1, le=256)] = 16
     voxel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
-
-    @field_validator("stack", mode="before")
-    @classmethod
-    def _stack(cls, value: Any) -> Any:
-        return make_stack(dict(value)) if isinstance(value, Mapping) else load_stack(value)
 
 
 class Body(nn.Module):

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from microtomo.errors import nearest
-from microtomo.materials import Stack, load_stack, make_stack
+from microtomo.materials import GivenStack, load_stack
 from microtomo.settings import read_settings
 from microtomo.simulate.detector import Detector
 from microtomo.simulate.seeds import KIND, NOISE, derive_seed
 from microtomo.simulate.simulation import record
-from microtomo.simulate.structures import KINDS, make_structure
+from microtomo.simulate.structures import StructureMix, make_structure
 
 SPLITS = ("train", "validation", "test")
 SINGLE_FILE = (".h5", ".hdf5", ".nxs")
@@ -45,28 +44,13 @@ class DatasetConfig(BaseModel):
     test: Count = 0
     height: Side = 128
     width: Side = 128
-    stack: Stack = Field(default_factory=lambda: load_stack("au-al-si"))
+    stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
     contrast: Literal["material", "published"] = "material"
-    structures: dict[str, Weight] = Field(default_factory=lambda: {"perlin": 1.0}, min_length=1)
+    structures: StructureMix = Field(default_factory=lambda: {"perlin": 1.0})
     detector: Detector = Detector()
     pixel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
     dtype: Literal["float32", "float16"] = "float32"
     shard_samples: Annotated[int, Field(ge=1, le=100_000)] = 50
-
-    @field_validator("stack", mode="before")
-    @classmethod
-    def _stack(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return make_stack(dict(value))
-        return load_stack(value)
-
-    @field_validator("structures")
-    @classmethod
-    def _kinds(cls, mix: dict[str, float]) -> dict[str, float]:
-        for kind in mix:
-            if kind not in KINDS:
-                raise ValueError(f"unknown structure kind {kind!r}; {nearest(kind, list(KINDS))}")
-        return mix
 
     @model_validator(mode="after")
     def _fits(self) -> DatasetConfig:

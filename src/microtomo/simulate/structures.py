@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import cos, pi, sin
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError, nearest
@@ -106,3 +108,16 @@ KINDS: dict[str, Callable[[int, float, int, int, int], Tensor]] = {
     "experimental": experimental,
 }
 """Structure kinds by name: field(layer index, max_nm, seed, height, width) -> (y, x) [nm], float64."""
+
+
+def _known(mix: dict[str, float]) -> dict[str, float]:
+    for kind in mix:
+        if kind not in KINDS:
+            raise ValueError(f"unknown structure kind {kind!r}; {nearest(kind, list(KINDS))}")
+    return mix
+
+
+StructureMix = Annotated[
+    dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1), AfterValidator(_known)
+]
+"""Structure kinds with their weights, as configurations give them."""

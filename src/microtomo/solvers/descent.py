@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from microtomo.materials import Stack
+from microtomo.solvers.problem import Problem
+from microtomo.solvers.response import cost_at, cost_slope, information, response, slopes
 
 Terms = Callable[[Tensor, bool], tuple[Tensor, Tensor | None, Tensor | None]]
 
@@ -56,3 +58,21 @@ def descend(
         if bool(done.all()):
             break
     return d, done
+
+
+def fit_spectra(
+    observed: Tensor, start: Tensor, free: Tensor, problem: Problem, noise: float, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """The most likely thicknesses (l, p) [nm] of spectra (e, p), and whether each pixel converged (p,), from
+    ``start``; only those that are ``free`` (l, p) move. Noise is multiplicative, of that relative level."""
+    stack, contrast = problem.stack, problem.contrast
+
+    def terms(d: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        model = response(d, stack, contrast)
+        cost = cost_at(observed, model, noise)
+        if not wanted:
+            return cost, None, None
+        slope = slopes(d, stack, contrast, model)
+        return cost, cost_slope(observed, model, slope, noise), information(slope, noise)
+
+    return descend(terms, start, free, stack, iterations)

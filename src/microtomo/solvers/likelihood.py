@@ -9,10 +9,10 @@ from torch import Tensor
 
 from microtomo.registry import register
 from microtomo.solvers.columns import most_probable_volume
-from microtomo.solvers.descent import descend
+from microtomo.solvers.descent import fit_spectra
 from microtomo.solvers.levels import starting_grid
 from microtomo.solvers.problem import Answer, Estimate, Problem
-from microtomo.solvers.response import cost_at, cost_slope, information, response, slopes
+from microtomo.solvers.response import cost_at, information, response, slopes
 
 _WORTH = 4.0  # nats that a layer which the grid finds absent must gain to be there after all
 _PIXELS = 16384  # pixels at a time: the table of misfits stays below 100 MB
@@ -80,18 +80,8 @@ def _descended(
     observed: Tensor, start: Tensor, free: Tensor, problem: Problem, noise: float, iterations: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Thickness, convergence and cost after the descent from ``start``."""
-    stack, contrast = problem.stack, problem.contrast
-
-    def terms(d: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        model = response(d, stack, contrast)
-        cost = cost_at(observed, model, noise)
-        if not wanted:
-            return cost, None, None
-        slope = slopes(d, stack, contrast, model)
-        return cost, cost_slope(observed, model, slope, noise), information(slope, noise)
-
-    thickness, converged = descend(terms, start, free, stack, iterations)
-    return thickness, converged, terms(thickness, False)[0]
+    thickness, converged = fit_spectra(observed, start, free, problem, noise, iterations)
+    return thickness, converged, cost_at(observed, response(thickness, problem.stack, problem.contrast), noise)
 
 
 def deviation_within_range(thickness: Tensor, problem: Problem, noise: float) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from microtomo.materials import Stack
-from microtomo.simulate.attenuation import backscatter
+from microtomo.solvers.response import Grid
 
 _COMPONENTS = 5
 
@@ -33,8 +33,7 @@ def estimate_noise(signal: Tensor, stack: Stack, contrast: str) -> Tensor:
 def _basis(stack: Stack, contrast: str, device: torch.device) -> Tensor:
     steps = {1: 200, 2: 24, 3: 9, 4: 6}[len(stack.layers)]
     axes = [torch.linspace(0, 1, steps, dtype=torch.float64) ** 1.5 * nm for nm in stack.max_nm]
-    grid = torch.stack([g.flatten() for g in torch.meshgrid(*axes, indexing="ij")])[:, None]
-    logs = backscatter(grid, stack, contrast)[:, 0].log()
+    logs = Grid(axes, stack, contrast).signal.log()
     count = max(0, min(_COMPONENTS + len(stack.layers), len(logs) - 4))
     u, _, _ = torch.linalg.svd(logs, full_matrices=False)
     basis: Tensor = u[:, :count].to(device)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from microtomo.solvers.descent import descend
+from microtomo.solvers.descent import fit_spectra
 from microtomo.solvers.field import beliefs, joint_cost
 from microtomo.solvers.problem import Problem
-from microtomo.solvers.response import Grid, cost_at, cost_slope, information, response, slopes
+from microtomo.solvers.response import Grid, cost_at, response
 
 _WINDOW = 7  # pixels a side that are fitted together
 _STEPS = 3
@@ -50,22 +50,10 @@ def fit_patterns(observed: Tensor, grid: Grid, problem: Problem, noise: float) -
     cost = observed.new_empty((*size, len(layers)))
     for i, there in enumerate(layers):
         if bool(there.any()):
-            thickness[i] = _descended(mean, thickness[i], problem, local)
+            thickness[i] = fit_spectra(mean, thickness[i], thickness[i] > 0, problem, local, _STEPS)[0]
         model = response(thickness[i], problem.stack, problem.contrast)
         cost[..., i] = cost_at(observed.flatten(1), model, noise).reshape(size)
     return Patterns(layers, thickness.reshape(*thickness.shape[:2], *size), cost)
-
-
-def _descended(mean: Tensor, start: Tensor, problem: Problem, noise: float) -> Tensor:
-    def terms(d: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        model = response(d, problem.stack, problem.contrast)
-        cost = cost_at(mean, model, noise)
-        if not wanted:
-            return cost, None, None
-        slope = slopes(d, problem.stack, problem.contrast, model)
-        return cost, cost_slope(mean, model, slope, noise), information(slope, noise)
-
-    return descend(terms, start, start > 0, problem.stack, _STEPS)[0]
 
 
 def chances(patterns: Patterns, cost: Tensor | None = None) -> Tensor:

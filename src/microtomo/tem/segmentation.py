@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, nearest
 from microtomo.registry import get_method
 from microtomo.scan import Array, as_tensor
 
@@ -55,13 +55,10 @@ def segment(image: Array, method: str = "bragg", *, binning: int | None = None, 
         raise MicrotomoError(
             f"binning {n} leaves {min(pixels.shape) // max(n, 1)} pixels: choose 1 to {min(pixels.shape) // SMALLEST}"
         )
-    try:
-        found: Segmentation = chosen.run(binned(pixels, n), **options)
-    except TypeError as error:
-        if "unexpected keyword argument" in str(error):
-            name = str(error).rsplit(" ", 1)[-1]
-            raise MicrotomoError(f"method {method!r} has no option {name}: see `microtomo models`") from error
-        raise
+    for name in options:
+        if name not in chosen.options:
+            raise MicrotomoError(f"method {method!r} has no option {name!r}; {nearest(name, chosen.options)}")
+    found: Segmentation = chosen.run(binned(pixels, n), **options)
     if n == 1:
         return found
     return Segmentation(

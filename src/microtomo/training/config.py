@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from microtomo.errors import MicrotomoError, nearest
 from microtomo.models.network import ARCHITECTURES, NetworkConfig
 from microtomo.settings import read_settings
-from microtomo.simulate.structures import KINDS
+from microtomo.simulate.structures import StructureMix
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -29,9 +29,7 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path | None = None
-    structures: dict[str, Weight] = Field(
-        default_factory=lambda: {"perlin": 0.6, "lithography": 0.3, "continuous": 0.1}, min_length=1
-    )
+    structures: StructureMix = Field(default_factory=lambda: {"perlin": 0.6, "lithography": 0.3, "continuous": 0.1})
     height: Annotated[int, Field(ge=8, le=4096)] = 128
     width: Annotated[int, Field(ge=8, le=4096)] = 128
     noise: Share = 0.02
@@ -41,14 +39,6 @@ class DataConfig(BaseModel):
     validation: Count = 24
     symmetries: bool = True
     workers: Annotated[int, Field(ge=0, le=256)] = 0
-
-    @field_validator("structures")
-    @classmethod
-    def _kinds(cls, mix: dict[str, float]) -> dict[str, float]:
-        for kind in mix:
-            if kind not in KINDS:
-                raise ValueError(f"unknown structure kind {kind!r}; {nearest(kind, list(KINDS))}")
-        return mix
 
 
 class OptimiserConfig(BaseModel):

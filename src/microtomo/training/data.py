@@ -22,7 +22,7 @@ from microtomo.training.batch import Batch
 from microtomo.training.config import TrainConfig
 from microtomo.training.stored import StoredScans
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
+TRAIN, VALIDATION = 0, 1
 
 
 class SimulatedScans(Dataset[Batch]):

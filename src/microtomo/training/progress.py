@@ -52,10 +52,6 @@ class Told(Callback):
         if trainer.is_global_zero:
             _keep_first(self.path, trainer.current_epoch)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if self.bar is not None:
-            self.bar.update(self.task, completed=trainer.global_step)
-
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -71,7 +67,6 @@ class Told(Callback):
         self.seconds = time.perf_counter() - self.started
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.seconds = time.perf_counter() - self.started
         if not trainer.is_global_zero:
             return
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from torch import Tensor
 from microtomo.errors import MicrotomoError
 from microtomo.models.network import SemNetwork
 from microtomo.models.weights import save_weights, start_from
-from microtomo.output import whole_file, writing
+from microtomo.output import machine, whole_file, writing
 from microtomo.training.calibrate import calibrate
 from microtomo.training.config import TrainConfig
 from microtomo.training.curves import draw_curves
@@ -94,12 +93,6 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     draw_curves(rows, folder / "learning_curve.png", config.network.architecture)
     save_weights(folder / WEIGHTS, network, card)
     return folder / WEIGHTS
-
-
-def machine() -> str:
-    """Cores, processor and accelerator, in words."""
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{os.cpu_count()} cores, {platform.machine()}, {accelerator}"
 
 
 def _trainer(config: TrainConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
