@@ -181,7 +181,7 @@ def test_the_table_has_published_figures_beside_ours(capsys):
 
 
 def test_an_unknown_table_or_data_without_labels_is_told(capsys):
-    assert main(["reproduce", "graphite", "."]) == 1
-    assert "did you mean graphene" in capsys.readouterr().err
+    assert main(["reproduce", "graphite", "."]) == 2
+    assert "Did you mean 'graphene'" in capsys.readouterr().err
     assert main(["reproduce", "graphene", "."]) == 1
     assert "holds no labels" in capsys.readouterr().err

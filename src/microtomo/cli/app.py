@@ -109,9 +109,10 @@ def _register() -> None:
 
     scans = (demo, generate, train, reconstruct, evaluate, render, view)
     micrographs = (segment, measure, sort, compress, expand)
-    for verb in (*scans, *micrographs, reproduce, models, doctor):
+    for verb in (*scans, *micrographs, models, doctor):
         app.command()(verb)
     app.command("import")(import_)
+    app.add_typer(reproduce, name="reproduce")
 
 
 _register()

@@ -1,79 +1,10 @@
-"""``microtomo reproduce``: published tables, computed again."""
+"""``microtomo reproduce``: published work computed again, a sub-command each."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
-if TYPE_CHECKING:
-    from microtomo.reproduce.graphene import Row
+from microtomo.cli.reproduce_graphene import graphene
 
-TABLES = ("graphene",)
-
-
-def reproduce(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="Which one: graphene.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images NAME.png with NAME_LABEL.png beside.")],
-    method: Annotated[list[str] | None, typer.Option(help="Only this method; may be repeated.")] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
-    repeats: Annotated[int, typer.Option(min=1, help="How often, with new folds each time.")] = 2,
-    overlays: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of the errors: false positives red, missed blue.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> None:
-    """Compute a published table on its data and print ours beside the published figures."""
-    from microtomo.errors import MicrotomoError, nearest
-
-    if table not in TABLES:
-        raise MicrotomoError(f"unknown table {table!r}; {nearest(table, list(TABLES))}")
-
-    from microtomo.reproduce import graphene
-    from microtomo.tem.protocol import read_labelled
-
-    labelled = read_labelled(data)
-    rows: list[Row] = []
-    told = graphene.table(
-        labelled, method, folds, range(repeats), progress=lambda line: typer.echo(f"{line} ...", err=True)
-    )
-    for row in told:
-        rows.append(row)
-        if overlays is not None:
-            graphene.write_errors(row, labelled, overlays)
-    if as_json:
-        published = {name: scores.as_dict() for name, scores in graphene.PUBLISHED.items()}
-        typer.echo(json.dumps({"published": published, "ours": [row.as_dict() for row in rows]}))
-    else:
-        _show(rows, len(labelled))
-
-
-def _show(rows: list[Row], images: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from microtomo.reproduce.graphene import METRICS, PUBLISHED
-
-    def table(title: str) -> Table:
-        shown = Table(title=title)
-        for column in ("method", "folds"):
-            shown.add_column(column, no_wrap=True)
-        for column in ("acc.", "bal. acc.", "Jacc.", "F1", "prec.", "recall"):
-            shown.add_column(column, justify="right")
-        return shown
-
-    console = Console()
-    pooled = table(f"Table I, contaminants on graphene: {images} images, all pixels pooled")
-    for name, scores in PUBLISHED.items():
-        pooled.add_row(f"published {name}", "random", *(f"{getattr(scores, m):.3f}" for m in METRICS))
-    pooled.add_section()
-    for row in rows:
-        pooled.add_row(row.method, row.folds, *(f"{getattr(row.pooled, m):.3f}" for m in METRICS))
-    console.print(pooled)
-    each = table("By image: mean, and standard deviation below")
-    for row in rows:
-        each.add_row(row.method, row.folds, *(f"{getattr(row.mean, m):.3f}" for m in METRICS))
-        each.add_row("", "", *(f"±{getattr(row.deviation, m):.3f}" for m in METRICS), end_section=True)
-    console.print(each)
+reproduce = typer.Typer(no_args_is_help=True, help="Compute published tables again, ours beside the published figures.")
+reproduce.command()(graphene)
