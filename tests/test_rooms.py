@@ -13,7 +13,7 @@ ROOMS = [
     {"errors", "materials", "scan", "settings"},
     {"metrics", "voxels", "registry", "files", "sources", "images", "hdf5", "nexus", "output"},
     {"simulate", "acquisition"},  # what a microscope records: made up, or read from its files and undone
-    {"inversion", "solvers", "models", "tem"},
+    {"inversion", "information", "solvers", "models", "tem"},
     {"training", "viz", "reproduce", "leaderboard"},
     {"cli"},
 ]
