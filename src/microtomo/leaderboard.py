@@ -16,8 +16,9 @@ from microtomo.materials import Stack, load_stack
 from microtomo.metrics import thickness_scores, voxel_scores
 from microtomo.registry import Method
 from microtomo.scan import Scan
-from microtomo.simulate.seeds import derive_seed
-from microtomo.simulate.simulation import simulate_scan
+from microtomo.simulate.detector import Detector
+from microtomo.simulate.seeds import NOISE, derive_seed
+from microtomo.simulate.simulation import record
 from microtomo.simulate.structures import make_structure
 from microtomo.voxels import thickness_to_volume
 
@@ -71,13 +72,27 @@ class Entry:
     seconds: float
 
 
-def scans_of(trial: Trial, samples: int, seed: int, stack: Stack) -> Scan:
-    """The scans (n, e, y, x) of a trial with their truth, 128 x 128 pixels."""
-    count = 1 if trial.kind == "experimental" else samples
-    layers = range(len(stack.layers))
-    seeds = [[derive_seed(seed, 2, i, k) for k in layers] for i in range(count)]
-    truth = torch.stack([make_structure(stack, trial.kind, each, 128, 128) for each in seeds])
-    return simulate_scan(stack, truth, contrast=trial.contrast, noise=trial.noise, seed=seed)
+def scans_of(trial: Trial, samples: int, seed: int, stack: Stack, first: int = 0, size: int = 128) -> Scan:
+    """The scans (n, e, y, x) of a trial with their truth, ``size`` pixels a side.
+
+    Samples ``first`` to ``first + samples``: each is the same in whatever batch it comes.
+    """
+    numbers = range(1) if trial.kind == "experimental" else range(first, first + samples)
+    layers, detector = range(len(stack.layers)), Detector(noise=trial.noise)
+    seeds = [[derive_seed(seed, 2, i, k) for k in layers] for i in numbers]
+    truth = [make_structure(stack, trial.kind, each, size, size) for each in seeds]
+    data = [
+        record(thickness, stack, trial.contrast, detector, derive_seed(seed, 0, i, NOISE))
+        for i, thickness in zip(numbers, truth, strict=True)
+    ]
+    return Scan(
+        torch.stack(data),
+        stack.energies_kev,
+        stack=stack,
+        contrast=trial.contrast,
+        noise=trial.noise,
+        truth=torch.stack(truth),
+    )
 
 
 def run_trial(trial: Trial, method: Method, samples: int = SAMPLES, seed: int = TEST_SEED) -> Entry:

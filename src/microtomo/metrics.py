@@ -46,6 +46,12 @@ def voxel_scores(predicted: Array, true: Array, classes: Sequence[str]) -> Voxel
 
     ``classes`` names the labels 0, 1, ... in order. Raises MicrotomoError where shapes or labels do not fit.
     """
+    return confusion_scores(voxel_confusion(predicted, true, classes), classes)
+
+
+def voxel_confusion(predicted: Array, true: Array, classes: Sequence[str]) -> torch.Tensor:
+    """Voxels of each true class (rows) that were given each class (columns), (n, c, c) float64; arguments and errors
+    as of :func:`voxel_scores`."""
     p, t = _labels(predicted, "prediction", len(classes)), _labels(true, "truth", len(classes))
     if p.shape != t.shape:
         raise MicrotomoError(
@@ -57,7 +63,11 @@ def voxel_scores(predicted: Array, true: Array, classes: Sequence[str]) -> Voxel
         raise MicrotomoError(f"volumes are (z, y, x) or (n, z, y, x); got {tuple(p.shape)}")
     n, c = len(p), len(classes)
     flat = (t.flatten(1).long() * c + p.flatten(1).long()) + torch.arange(n, device=p.device)[:, None] * c * c
-    confusion = torch.bincount(flat.flatten(), minlength=n * c * c).reshape(n, c, c).double()
+    return torch.bincount(flat.flatten(), minlength=n * c * c).reshape(n, c, c).double()
+
+
+def confusion_scores(confusion: torch.Tensor, classes: Sequence[str]) -> VoxelScores:
+    """The scores of samples from their voxel counts (n, c, c), as :func:`voxel_confusion` gives them."""
     hit = confusion.diagonal(dim1=1, dim2=2)
     in_truth, in_prediction = confusion.sum(2), confusion.sum(1)
     union = in_truth + in_prediction - hit
@@ -69,7 +79,7 @@ def voxel_scores(predicted: Array, true: Array, classes: Sequence[str]) -> Voxel
     pooled = hit.sum(0) / union.sum(0)
     return VoxelScores(
         classes=list(classes),
-        samples=n,
+        samples=len(confusion),
         miou=float(iou.mean()),
         mrecall=float(recall.mean()),
         mprecision=float(precision.mean()),
