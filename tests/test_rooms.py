@@ -14,7 +14,7 @@ ROOMS = [
     {"metrics", "voxels", "registry", "files", "sources", "images", "hdf5", "nexus", "output"},
     {"simulate", "acquisition"},  # what a microscope records: made up, or read from its files and undone
     {"inversion", "information", "solvers", "models", "tem"},
-    {"training", "viz", "reproduce", "leaderboard"},
+    {"training", "viz", "reproduce", "leaderboard", "design"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

@@ -93,6 +93,7 @@ def options(
 def _register() -> None:
     # Verb modules are light: what is heavy is imported inside the functions.
     from microtomo.cli.demo import demo
+    from microtomo.cli.design import design
     from microtomo.cli.doctor import doctor
     from microtomo.cli.evaluate import evaluate
     from microtomo.cli.generate import generate
@@ -107,7 +108,7 @@ def _register() -> None:
     from microtomo.cli.train import train
     from microtomo.cli.view import view
 
-    scans = (demo, generate, train, reconstruct, evaluate, render, view)
+    scans = (demo, design, generate, train, reconstruct, evaluate, render, view)
     micrographs = (segment, measure, sort, compress, expand)
     for verb in (*scans, *micrographs, models, doctor):
         app.command()(verb)
