@@ -141,7 +141,7 @@ def test_large_images_are_done_in_tiles_without_seams(monkeypatch):
     signal = 1 + 0.3 * torch.rand(1, 31, 70, 95, generator=torch.Generator().manual_seed(4))
     whole = estimate(network, signal)
     for name, value in (("_MOST_PIXELS", 1000), ("_TILE", 40), ("_MARGIN", 8)):
-        monkeypatch.setattr(f"microtomo.models.network.{name}", value)
+        monkeypatch.setattr(f"microtomo.models.tiles.{name}", value)
     tiled = estimate(network, signal)
     torch.testing.assert_close(tiled.thickness, whole.thickness, rtol=1e-5, atol=1e-4)
     assert torch.equal(tiled.volume, whole.volume)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -14,14 +13,20 @@ from microtomo.errors import MicrotomoError, nearest
 from microtomo.materials import GivenStack, load_stack
 from microtomo.models.blocks import INPUTS
 from microtomo.models.heads import LevelsHead, ThicknessHead, VoxelHead
+from microtomo.models.tiles import joined, tiles
 from microtomo.registry import register
 from microtomo.solvers.problem import Estimate, Problem
 
-_MOST_PIXELS = 640 * 640  # beyond it, tiles
-_TILE, _MARGIN = 512, 64  # pixels of a tile, and of its border that is thrown away
+
+class Shape(BaseModel):
+    """What decides a network's shape, of whatever task: its architecture, and more in each family of networks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str
 
 
-class NetworkConfig(BaseModel):
+class NetworkConfig(Shape):
     """Everything that decides a network's shape. The defaults are the published ones.
 
     ``width``: channels of the first level, None for the published number; ``levels``: poolings, None for the
@@ -30,9 +35,6 @@ class NetworkConfig(BaseModel):
     levels of thickness (2D) or columns of voxels (3D).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    architecture: str
     stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
     contrast: Literal["material", "published"] = "published"
     width: Annotated[int, Field(ge=2, le=512)] | None = None
@@ -97,41 +99,17 @@ class SemNetwork(nn.Module):
         """Thickness, deviation and volume of scans (n, e, y, x); large images in overlapping tiles."""
         noise = problem.noise.to(signal)
         parts = []
-        for rows, columns, keep_rows, keep_columns in _tiles(*signal.shape[-2:]):
+        for rows, columns, keep_rows, keep_columns in tiles(*signal.shape[-2:]):
             piece = signal[..., rows, columns]
             found = self.head.estimate(self(piece, noise), piece, problem)
             fields = (found.thickness, found.uncertainty, found.volume, found.converged)
             parts.append(([field[..., keep_rows, keep_columns] for field in fields], rows.start + keep_rows.start))
-        return Estimate(*(_joined([(fields[i], row) for fields, row in parts]) for i in range(4)))
+        return Estimate(*(joined([(fields[i], row) for fields, row in parts]) for i in range(4)))
 
     @property
     def parameters_count(self) -> int:
         """Number of parameters."""
         return sum(p.numel() for p in self.parameters())
-
-
-def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice, slice, slice]]:
-    """Rows and columns of each tile, and what of the tile is kept; left to right, then downwards."""
-    if height * width <= _MOST_PIXELS:
-        yield slice(0, height), slice(0, width), slice(0, height), slice(0, width)
-        return
-    for rows, keep_rows in _spans(height):
-        for columns, keep_columns in _spans(width):
-            yield rows, columns, keep_rows, keep_columns
-
-
-def _spans(size: int) -> Iterator[tuple[slice, slice]]:
-    step = _TILE - 2 * _MARGIN
-    for first in range(0, size, step):
-        start, stop = max(0, first - _MARGIN), min(size, first + step + _MARGIN)
-        yield slice(start, stop), slice(first - start, min(size, first + step) - start)
-
-
-def _joined(parts: list[tuple[Tensor, int]]) -> Tensor:
-    rows: dict[int, list[Tensor]] = {}
-    for part, row in parts:
-        rows.setdefault(row, []).append(part)
-    return torch.cat([torch.cat(row, -1) for row in rows.values()], -2)
 
 
 def network(name: str, *, citation: str, published_miou: float) -> Callable[[type[Body]], type[Body]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.models.network import ARCHITECTURES, NetworkConfig
+from microtomo.models.network import ARCHITECTURES, NetworkConfig, Shape
 from microtomo.settings import read_settings
 from microtomo.simulate.structures import StructureMix
 
@@ -18,15 +18,21 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class DataConfig(BaseModel):
+class Samples(BaseModel):
+    """What samples to train on; ``epoch``: samples of an epoch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: Count = 1000
+
+
+class DataConfig(Samples):
     """Where scans come from.
 
     Simulated as training goes, or read from ``path``, a data set of `microtomo generate`. ``structures``: kinds with
     their weights. The noise level of a sample is ``noise`` with probability ``noise_share``, else drawn from
     ``noise_range``, evenly in its logarithm. ``epoch``: samples of an epoch; ``validation``: samples scored after it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path | None = None
     structures: StructureMix = Field(default_factory=lambda: {"perlin": 0.6, "lithography": 0.3, "continuous": 0.1})
@@ -35,7 +41,6 @@ class DataConfig(BaseModel):
     noise: Share = 0.02
     noise_share: Share = 0.5
     noise_range: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.01, 0.12)
-    epoch: Count = 1000
     validation: Count = 24
     symmetries: bool = True
     workers: Annotated[int, Field(ge=0, le=256)] = 0
@@ -61,24 +66,43 @@ class OptimiserConfig(BaseModel):
     patience: Count = 1000
 
 
-class TrainConfig(BaseModel):
-    """A training run: network, data, optimiser, epochs, seed, and what it runs on.
+class RunConfig(BaseModel):
+    """A training run of whatever network: optimiser, epochs, seed, and what it runs on.
 
     ``start``: a weights file; what has the same name and shape in this network starts from there (fine-tuning for
-    another contrast, stack or head), the rest from random numbers.
+    other data, or another head), the rest from random numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    network: NetworkConfig
+    metric: ClassVar[str]
+    """What validation scores: ``validation_METRIC`` in tables, cards and logs."""
+    score: ClassVar[str]
+    """The same in words."""
+
+    network: Shape
+    data: Samples
     start: Path | None = None
-    data: DataConfig = DataConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     epochs: Count = 100
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Count = 1
+
+    @property
+    def validates(self) -> bool:
+        """Whether samples are kept apart to score each epoch, of which the best is then what is saved."""
+        return True
+
+
+class TrainConfig(RunConfig):
+    """A training run of a network for scans."""
+
+    metric, score = "miou", "mIoU"
+
+    network: NetworkConfig
+    data: DataConfig = DataConfig()
 
 
 def load_train_config(

@@ -66,6 +66,16 @@ class ScanData(pl.LightningDataModule):
         super().__init__()
         self.config = config
 
+    @property
+    def steps_of_epoch(self) -> int:
+        """Optimiser steps of one epoch on each device."""
+        config = self.config
+        count = config.data.epoch
+        if config.data.path is not None:
+            count = min(count, len(StoredScans(config, "train", 0)))
+        each = max(1, count // config.devices)
+        return math.ceil(each / min(config.optimiser.batch, each))
+
     def train_dataloader(self) -> DataLoader[Any]:
         """One epoch of fresh samples: made anew each epoch, so that it starts where the last one ended."""
         assert self.trainer is not None
@@ -136,12 +146,3 @@ def simulate(thickness: Tensor, noise: Tensor, seeds: Tensor, stack: Stack, cont
     generator = torch.Generator(thickness.device).manual_seed(int(seeds[0]) % 2**63)
     normal = torch.randn(signal.shape, generator=generator, device=signal.device, dtype=signal.dtype)
     return signal * (1 + noise[:, None, None, None] * normal)
-
-
-def steps_of_epoch(config: TrainConfig) -> int:
-    """Optimiser steps of one epoch on each device."""
-    count = config.data.epoch
-    if config.data.path is not None:
-        count = min(count, len(StoredScans(config, "train", 0)))
-    each = max(1, count // config.devices)
-    return math.ceil(each / min(config.optimiser.batch, each))

@@ -3,28 +3,74 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from microtomo.metrics import voxel_scores
 from microtomo.models.network import SemNetwork
+from microtomo.models.weights import start_from
 from microtomo.solvers.problem import Problem
 from microtomo.training.batch import Batch
-from microtomo.training.config import TrainConfig
+from microtomo.training.calibrate import calibrate
+from microtomo.training.config import RunConfig, TrainConfig
 from microtomo.training.losses import loss_of
 from microtomo.voxels import thickness_to_volume
 
 
-class Training(pl.LightningModule):
-    """A network in training. Validation scores the averaged weights by voxel mIoU (published protocol)."""
+class RunModule(pl.LightningModule):
+    """A network of whatever task in training: how its weights move over ``steps`` steps.
+
+    It logs ``loss``, ``validation_loss`` and ``validation_METRIC``, the one that its configuration names.
+    """
+
+    network: nn.Module
+
+    def __init__(self, config: RunConfig, steps: int) -> None:
+        super().__init__()
+        self.settings, self.steps = config.optimiser, steps
+
+    def start_from(self, path: Path) -> None:
+        """Take over what fits of a weights file."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Set what is measured once the weights are final."""
+
+    def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
+        """AdamW, linear warm-up, cosine to zero."""
+        settings, steps = self.settings, self.steps
+        optimiser = torch.optim.AdamW(
+            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        warmup = min(settings.warmup, steps // 5)
+
+        def share(step: int) -> float:
+            rise = min(1.0, (step + 1) / (warmup + 1))
+            return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Training(RunModule):
+    """A network for scans. Validation scores the averaged weights by voxel mIoU (published protocol)."""
+
+    network: SemNetwork
 
     def __init__(self, config: TrainConfig, steps: int) -> None:
-        super().__init__()
-        self.config, self.steps = config, steps
+        super().__init__(config, steps)
+        self.config = config
         self.network = SemNetwork(config.network)
+
+    def start_from(self, path: Path) -> None:
+        start_from(self.network, path)
+
+    def finish(self) -> None:
+        calibrate(self.network, self.config)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
@@ -48,18 +94,3 @@ class Training(pl.LightningModule):
         self.log("validation_miou", miou, prog_bar=True, on_epoch=True, batch_size=count, sync_dist=True)
         loss = loss_of(self.network, self.network.supervised(batch.signal, batch.noise), batch.thickness)
         self.log("validation_loss", loss, on_epoch=True, batch_size=count, sync_dist=True)
-
-    def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
-        """AdamW, linear warm-up, cosine to zero."""
-        settings, steps = self.config.optimiser, self.steps
-        optimiser = torch.optim.AdamW(
-            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        warmup = min(settings.warmup, steps // 5)
-
-        def share(step: int) -> float:
-            rise = min(1.0, (step + 1) / (warmup + 1))
-            return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -23,17 +23,17 @@ from rich.progress import (
 )
 
 from microtomo.errors import MicrotomoError
-from microtomo.training.config import TrainConfig
+from microtomo.training.config import RunConfig
 
 _LOOK = 20  # batches between looks at the loss, each of which waits for the device
 TABLE = "metrics.csv"
-COLUMNS = ("epoch", "samples", "seconds", "loss", "validation_loss", "validation_miou")
+COLUMNS = ("epoch", "samples", "seconds", "loss", "validation_loss")
 
 
 class Told(Callback):
     """Progress on stderr, and metrics.csv, one line an epoch; its clock survives interruption."""
 
-    def __init__(self, config: TrainConfig, folder: Path) -> None:
+    def __init__(self, config: RunConfig, folder: Path) -> None:
         self.config, self.path = config, folder / TABLE
         self.seconds = self.started = 0.0
         self.bar: Progress | None = None
@@ -67,6 +67,8 @@ class Told(Callback):
         self.seconds = time.perf_counter() - self.started
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not self.config.validates:
+            self.seconds = time.perf_counter() - self.started
         if not trainer.is_global_zero:
             return
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -74,20 +76,22 @@ class Told(Callback):
         row = {"epoch": epoch, "samples": epoch * self.config.data.epoch, "seconds": round(self.seconds, 1), **found}
         fresh = not self.path.is_file()
         with self.path.open("a", newline="") as file:
-            table = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+            table = csv.DictWriter(file, (*COLUMNS, f"validation_{self.config.metric}"), extrasaction="ignore")
             if fresh:
                 table.writeheader()
             table.writerow(row)
+        score = found.get(f"validation_{self.config.metric}")
+        told = "" if score is None else f"validation {self.config.score} {score:.4f}, "
         if self.bar is None:
             rate = row["samples"] / max(self.seconds, 1e-9)
             print(
-                f"epoch {epoch}/{self.config.epochs}: loss {found.get('loss', float('nan')):.4f}, validation mIoU "
-                f"{found.get('validation_miou', float('nan')):.4f}, {self.seconds:.0f} s, {rate:.1f} samples/s",
+                f"epoch {epoch}/{self.config.epochs}: loss {found.get('loss', float('nan')):.4f}, {told}"
+                f"{self.seconds:.0f} s, {rate:.1f} samples/s",
                 file=sys.stderr,
                 flush=True,
             )
         else:
-            self.bar.update(self.task, description=f"mIoU {found.get('validation_miou', float('nan')):.4f}")
+            self.bar.update(self.task, description=told.removesuffix(", ") or f"loss {found['loss']:.4f}")
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         if self.bar is not None:

@@ -22,18 +22,17 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
-from microtomo.models.network import SemNetwork
-from microtomo.models.weights import save_weights, start_from
+from microtomo.models.weights import save_weights
 from microtomo.output import machine, whole_file, writing
-from microtomo.training.calibrate import calibrate
-from microtomo.training.config import TrainConfig
+from microtomo.training.config import RunConfig, TrainConfig
 from microtomo.training.curves import draw_curves
-from microtomo.training.data import ScanData, steps_of_epoch
-from microtomo.training.module import Training
+from microtomo.training.data import ScanData
+from microtomo.training.module import RunModule, Training
+from microtomo.training.pairs import PairData, Pairs, SegmenterRun
 from microtomo.training.progress import TABLE, Told, read_table
+from microtomo.training.segmenting import SegmenterTraining
 
 WEIGHTS, CONFIG, CHECKPOINTS = "weights.safetensors", "config.json", "checkpoints"
-_METRIC = "validation_miou"
 
 
 class _WholeFiles(TorchCheckpointIO):
@@ -45,11 +44,13 @@ class _WholeFiles(TorchCheckpointIO):
         os.replace(temporary, path)
 
 
-def train(config: TrainConfig, folder: str | Path) -> Path:
+def train(config: RunConfig, folder: str | Path, pairs: Pairs | None = None) -> Path:
     """Train a network, or go on where the same run was interrupted; returns the path of its weights.
 
     ``folder`` holds config.json, checkpoints, metrics.csv, TensorBoard logs, learning_curve.png and at the end
-    weights.safetensors. The same configuration gives the same weights on one kind of machine, interrupted or not.
+    weights.safetensors. ``pairs`` are images with masks for a segmenter, instead of those of its
+    ``data.folder``. The weights are those of the epoch with the best validation score, the last where nothing is
+    validated. The same configuration gives the same weights on one kind of machine, interrupted or not.
 
     Raises
     ------
@@ -60,14 +61,24 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     _own(folder, config)
     if (folder / WEIGHTS).is_file():
         return folder / WEIGHTS
-    data = ScanData(config)
+    data: ScanData | PairData
+    if isinstance(config, SegmenterRun):
+        data = PairData(config, pairs)
+    else:
+        assert isinstance(config, TrainConfig)
+        data = ScanData(config)
     with _quiet():
         pl.seed_everything(config.seed, workers=True, verbose=False)
-        module = Training(config, config.epochs * steps_of_epoch(config))
+        module: RunModule
+        if isinstance(config, SegmenterRun):
+            module = SegmenterTraining(config, config.epochs * data.steps_of_epoch)
+        else:
+            module = Training(config, config.epochs * data.steps_of_epoch)
         if config.start is not None:
-            start_from(module.network, config.start)
+            module.start_from(config.start)
+        monitor = f"validation_{config.metric}" if config.validates else None
         best = ModelCheckpoint(
-            folder / CHECKPOINTS, "best", _METRIC, mode="max", save_last=True, enable_version_counter=False
+            folder / CHECKPOINTS, "best", monitor, mode="max", save_last=True, enable_version_counter=False
         )
         trainer = _trainer(config, folder, best)
         last = folder / CHECKPOINTS / "last.ckpt"
@@ -75,33 +86,33 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
             trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
-    network = _best(config, folder)
-    calibrate(network, config)
+    checkpoint = torch.load(folder / CHECKPOINTS / "best.ckpt", map_location="cpu", weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    module.cpu().finish()
     rows = read_table(folder / TABLE)
-    card = {
+    card: dict[str, Any] = {
         "data": config.data.model_dump(mode="json"),
         "optimiser": config.optimiser.model_dump(mode="json"),
         "start": None if config.start is None else config.start.name,
         "seed": config.seed,
         "epochs": int(rows[-1]["epoch"]),
         "samples": int(rows[-1]["samples"]),
-        "validation_miou": max(float(row["validation_miou"]) for row in rows),
         "training_seconds": round(float(rows[-1]["seconds"])),
         "machine": machine(),
         "versions": {name: version(name) for name in ("microtomo", "torch", "lightning")},
     }
-    draw_curves(rows, folder / "learning_curve.png", config.network.architecture)
-    save_weights(folder / WEIGHTS, network, card)
+    if config.validates:
+        card[f"validation_{config.metric}"] = max(float(row[f"validation_{config.metric}"]) for row in rows)
+    draw_curves(rows, folder / "learning_curve.png", config.network.architecture, config.metric, config.score)
+    save_weights(folder / WEIGHTS, module.network, card)
     return folder / WEIGHTS
 
 
-def _trainer(config: TrainConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
+def _trainer(config: RunConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
     settings = config.optimiser
-    callbacks: list[Callback] = [
-        Told(config, folder),
-        EarlyStopping(_METRIC, mode="max", patience=settings.patience),
-        best,
-    ]
+    callbacks: list[Callback] = [Told(config, folder), best]
+    if config.validates:
+        callbacks.append(EarlyStopping(f"validation_{config.metric}", mode="max", patience=settings.patience))
     if settings.average:
         callbacks.append(WeightAveraging(use_buffers=True, avg_fn=partial(_moved, settings.average)))
     try:
@@ -118,6 +129,7 @@ def _trainer(config: TrainConfig, folder: Path, best: ModelCheckpoint) -> pl.Tra
             use_distributed_sampler=False,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
+            limit_val_batches=1.0 if config.validates else 0,
             log_every_n_steps=1_000_000,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -133,28 +145,14 @@ def _moved(decay: float, average: Tensor, value: Tensor, count: Tensor | int) ->
     return average + (1 - memory) * (value - average) if average.is_floating_point() else value
 
 
-def _precision(config: TrainConfig) -> Any:
+def _precision(config: RunConfig) -> Any:
     if config.precision != "auto":
         return config.precision
     fast = (torch.cuda.is_available() and config.accelerator != "cpu") or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return "bf16-mixed" if fast else "32-true"
 
 
-def _best(config: TrainConfig, folder: Path) -> SemNetwork:
-    checkpoint = torch.load(folder / CHECKPOINTS / "best.ckpt", map_location="cpu", weights_only=True)
-    network = SemNetwork(config.network)
-    prefix = "network."
-    network.load_state_dict(
-        {
-            name.removeprefix(prefix): value
-            for name, value in checkpoint["state_dict"].items()
-            if name.startswith(prefix)
-        }
-    )
-    return network
-
-
-def _own(folder: Path, config: TrainConfig) -> None:
+def _own(folder: Path, config: RunConfig) -> None:
     """Make the folder this run's, or see that it is."""
     described = json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True)
     path = folder / CONFIG
