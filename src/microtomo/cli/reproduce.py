@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from microtomo.cli.reproduce_graphene import graphene
+from microtomo.cli.reproduce_sem import sem
 
 reproduce = typer.Typer(no_args_is_help=True, help="Compute published tables again, ours beside the published figures.")
+reproduce.command()(sem)
 reproduce.command()(graphene)

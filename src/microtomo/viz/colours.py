@@ -6,6 +6,7 @@ The palette is that of Okabe and Ito (2008), "Color Universal Design", plus neut
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from zlib import crc32
 
 from microtomo.materials import Stack
@@ -25,6 +26,11 @@ ERROR_MAP = "RdBu_r"
 
 METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Colours of methods in curves and bars, in their order."""
+
+_METHODS = {
+    "map": ("#0072B2", "o"), "likelihood": ("#56B4E9", "s"), "tikhonov": ("#9A9A9A", "v"), "conv3": ("#5F5F5F", "X"),
+    "unet": ("#D55E00", "^"), "stacked-unet": ("#E69F00", "D"), "unet3d": ("#CC79A7", "P"), "uvnet": ("#009E73", "*"),
+}  # fmt: skip
 
 STATUS_COLOURS = ("#EDEDED", "#D55E00", "#56B4E9", "#CC79A7")
 """Colours of the codes of :class:`microtomo.scan.Status`, in their order."""
@@ -68,3 +74,18 @@ def stack_colours(stack: Stack) -> tuple[str, tuple[str, ...]]:
 def rgb(colour: str) -> tuple[int, int, int]:
     """Red, green and blue (0..255) of ``#RRGGBB``."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+class MethodStyle(NamedTuple):
+    """How a method is drawn in curves: colour and Matplotlib marker."""
+
+    colour: str
+    marker: str
+
+
+def method_style(name: str) -> MethodStyle:
+    """The fixed style of a built-in method, so that all pictures agree; others get one from their name alone."""
+    if name in _METHODS:
+        return MethodStyle(*_METHODS[name])
+    place = crc32(name.encode())
+    return MethodStyle(METHOD_COLOURS[place % len(METHOD_COLOURS)], "<>hpd8"[place % 6])

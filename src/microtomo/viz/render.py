@@ -73,7 +73,7 @@ def axes(scene: Scene) -> tuple[list[tuple[tuple[float, ...], tuple[float, ...]]
     return lines, labels
 
 
-def add_scene(plotter: Any, scene: Scene, *, text_px: int = 18) -> dict[str, Any]:
+def add_scene(plotter: Any, scene: Scene, *, text_px: int = 18, with_axes: bool = True) -> dict[str, Any]:
     """Draw surfaces and axes of a scene into a ``pyvista.Plotter``; returns the actor of each material by name."""
     import pyvista as pv
 
@@ -84,6 +84,8 @@ def add_scene(plotter: Any, scene: Scene, *, text_px: int = 18) -> dict[str, Any
                 polydata(surface, scene.z_scale), scalars="rgb", rgb=True, lighting=False, culling="back",
                 opacity=surface.opacity, name=surface.name, show_scalar_bar=False,
             )  # fmt: skip
+    if not with_axes:
+        return actors
     lines, labels = axes(scene)
     segments = np.array(lines, dtype=np.float32).reshape(-1, 3)
     plotter.add_mesh(pv.line_segments_from_points(segments), color=INK, line_width=max(1.5, text_px / 10), name="axes")
@@ -152,8 +154,8 @@ def set_camera(
     plotter.renderer.ResetCameraClippingRange()
 
 
-def render_array(scene: Scene, size: tuple[int, int] = (1200, 900)) -> np.ndarray:
-    """The scene as an image (height, width, 3) uint8, drawn without a display.
+def render_array(scene: Scene, size: tuple[int, int] = (1200, 900), *, words: bool = True) -> np.ndarray:
+    """The scene as an image (height, width, 3) uint8, drawn without a display; without ``words``, surfaces alone.
 
     Raises MicrotomoError where there are no OpenGL libraries, or for an impossible size.
     """
@@ -167,9 +169,10 @@ def render_array(scene: Scene, size: tuple[int, int] = (1200, 900)) -> np.ndarra
     try:
         plotter.set_background("white")
         plotter.enable_anti_aliasing("ssaa")
-        add_scene(plotter, scene, text_px=text)
+        add_scene(plotter, scene, text_px=text, with_axes=words)
         set_camera(plotter, scene)
-        _overlay(plotter, scene, size, text)
+        if words:
+            _overlay(plotter, scene, size, text)
         return np.ascontiguousarray(plotter.screenshot(None, return_img=True)[..., :3])
     finally:
         plotter.close()
@@ -218,11 +221,11 @@ def _swatch(x: float, y: float, side: float, colour: str) -> Any:
     return actor
 
 
-def render_png(scene: Scene, path: str | Path, size: tuple[int, int] = (1200, 900)) -> Path:
-    """Write the scene to a PNG without a display; see :func:`render_array` for what it raises."""
+def render_png(scene: Scene, path: str | Path, size: tuple[int, int] = (1200, 900), *, words: bool = True) -> Path:
+    """Write the scene to a PNG without a display; see :func:`render_array` for ``words`` and for what it raises."""
     from matplotlib.image import imsave
 
-    image = render_array(scene, size)
+    image = render_array(scene, size, words=words)
     with whole_file(path) as temporary, writing(path):
         imsave(temporary, image, format="png")
     return Path(path)

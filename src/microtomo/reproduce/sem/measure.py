@@ -1,0 +1,185 @@
+"""Reconstruct a few structures by one method and keep what tables and figures need, under a hash of everything that
+decides it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from microtomo.errors import MicrotomoError
+from microtomo.files import Truth, read_reconstruction, read_truth, write_reconstruction
+from microtomo.inversion import reconstruct
+from microtomo.leaderboard import Trial, scans_of
+from microtomo.materials import Stack, load_stack
+from microtomo.metrics import VoxelScores, confusion_scores, voxel_confusion
+from microtomo.output import whole_file, writing
+from microtomo.registry import get_method
+from microtomo.reproduce.sem.chart import cell_errors, chart_scans
+from microtomo.scan import Reconstruction, Scan
+from microtomo.voxels import thickness_to_volume
+
+STACK = "au-al-si"
+_COSTS = {"map": 0.8, "likelihood": 1.2, "tikhonov": 0.5, "unet3d": 1.8, "uvnet": 1.6}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Structures ``first`` to ``first + count`` of a trial by one method; of the first ``kept`` the whole
+    reconstruction is written as well."""
+
+    trial: Trial
+    method: str
+    first: int
+    count: int
+    size: int
+    seed: int
+    kept: int = 0
+
+    @property
+    def label(self) -> str:
+        """What a person is told while it runs."""
+        return f"{self.method}, {self.trial.kind}, {self.trial.contrast}, {self.trial.noise:.1%} noise"
+
+    @property
+    def weight(self) -> float:
+        """Seconds that it takes, about."""
+        return self.count * _COSTS.get(self.method, 0.15) * (self.size / 128) ** 2
+
+    def described(self) -> dict[str, Any]:
+        """Everything that decides the result."""
+        weights = get_method(self.method).weights
+        digest = None if weights is None else _digest(weights(self.trial.contrast))
+        return {"version": version("microtomo"), "weights": digest, **asdict(self)}
+
+    def path(self, folder: Path) -> Path:
+        """Where its result stands."""
+        name = sha256(json.dumps(self.described(), sort_keys=True).encode()).hexdigest()[:20]
+        return folder / "cache" / f"{name}.json"
+
+    def done(self, folder: Path) -> bool:
+        """Whether its result is there, whole."""
+        return self.read(folder) is not None and (not self.kept or read_kept(self, folder) is not None)
+
+    def run(self, folder: Path) -> None:
+        """Compute the result and write it. Raises MicrotomoError where it cannot be written."""
+        stack = load_stack(STACK)
+        scan = scans(self, stack)
+        found = [reconstruct(signal, self.method, contrast=self.trial.contrast, stack=stack) for signal in scan.data]
+        classes = ["empty", *stack.symbols]
+        truth = torch.as_tensor(scan.truth)
+        volumes = torch.stack([rec.volume for rec in found])
+        confusion = voxel_confusion(volumes, thickness_to_volume(truth), classes)
+        thickness = torch.stack([rec.thickness for rec in found])
+        error = thickness.double() - truth.double()
+        inside = error.abs() <= 1.96 * torch.stack([rec.uncertainty for rec in found]).double() + 1e-9
+        result = {
+            "confusion": confusion.long().tolist(),
+            "squares": (error**2).mean((2, 3)).tolist(),
+            "inside": inside.double().mean((2, 3)).tolist(),
+            "cells": cell_errors(error, truth).tolist() if self.trial.kind == "chart" else None,
+        }
+        path = self.path(folder)
+        if self.kept:
+            write_reconstruction(path.with_suffix(".h5"), _joined(found[: self.kept]), truth=truth[: self.kept])
+        with whole_file(path) as temporary, writing(path):
+            temporary.write_text(json.dumps({"task": self.described(), **result}))
+
+    def read(self, folder: Path) -> Measured | None:
+        """The result, None where there is none that is whole."""
+        try:
+            told = json.loads(self.path(folder).read_text())
+            if told["task"] != json.loads(json.dumps(self.described())):
+                return None
+            cells = told["cells"]
+            measured = Measured(
+                torch.tensor(told["confusion"], dtype=torch.float64),
+                torch.tensor(told["squares"], dtype=torch.float64),
+                torch.tensor(told["inside"], dtype=torch.float64),
+                None if cells is None else torch.tensor(cells, dtype=torch.float64),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return measured if measured.samples == self.count else None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What tables and figures need of n structures: voxel counts (n, c, c), mean squared thickness error [nm^2] and
+    share of pixels in their 95 % interval (n, l), and for charts the mean squared error by thickness (n, l, Au, Al)."""
+
+    confusion: torch.Tensor
+    squares: torch.Tensor
+    inside: torch.Tensor
+    cells: torch.Tensor | None
+
+    @property
+    def samples(self) -> int:
+        """Number of structures."""
+        return len(self.confusion)
+
+    @property
+    def scores(self) -> VoxelScores:
+        """Voxel scores, published protocol and pooled."""
+        return confusion_scores(self.confusion, ["empty", *load_stack(STACK).symbols])
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean IoU over structures; NaN for one structure."""
+        each = [confusion_scores(one[None], ["empty", *load_stack(STACK).symbols]).miou for one in self.confusion]
+        return float(np.std(each, ddof=1) / len(each) ** 0.5) if len(each) > 1 else float("nan")
+
+    @property
+    def rmse_nm(self) -> list[float]:
+        """Root mean square thickness error [nm] a layer."""
+        return [float(v) for v in self.squares.mean(0).sqrt()]
+
+
+def scans(task: Task, stack: Stack) -> Scan:
+    """The scans of a task with their truth."""
+    if task.trial.kind == "chart":
+        return chart_scans(stack, task.trial, task.first, task.count, task.size, task.seed)
+    return scans_of(task.trial, task.count, task.seed, stack, task.first, task.size)
+
+
+def collect(tasks: Iterable[Task], folder: Path) -> Measured:
+    """The results of tasks together. Raises MicrotomoError where one is missing."""
+    read = [task.read(folder) for task in tasks]
+    if any(one is None for one in read):
+        raise MicrotomoError(f"{folder}: a result is missing or damaged: run the same command again")
+    found = [one for one in read if one is not None]
+    cells = [one.cells for one in found if one.cells is not None]
+    return Measured(
+        torch.cat([one.confusion for one in found]),
+        torch.cat([one.squares for one in found]),
+        torch.cat([one.inside for one in found]),
+        torch.cat(cells) if cells else None,
+    )
+
+
+def read_kept(task: Task, folder: Path) -> tuple[Reconstruction, Truth] | None:
+    """The reconstructions that a task wrote, and their truth; None where they are not there, whole."""
+    path = task.path(folder).with_suffix(".h5")
+    try:
+        return read_reconstruction(path), read_truth(path)
+    except MicrotomoError:
+        return None
+
+
+@lru_cache(maxsize=32)
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _joined(found: Sequence[Reconstruction]) -> Reconstruction:
+    names = ("thickness", "uncertainty", "volume", "chi_square", "status")
+    together: dict[str, Any] = {name: torch.stack([getattr(rec, name) for rec in found]) for name in names}
+    return replace(found[0], **together)

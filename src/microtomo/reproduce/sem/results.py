@@ -1,0 +1,48 @@
+"""What was computed, by trial and method, and where its tables and figures are written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from microtomo.leaderboard import Trial
+from microtomo.reproduce.sem import tables
+from microtomo.reproduce.sem.cost import Cost
+from microtomo.reproduce.sem.measure import Measured, collect
+from microtomo.reproduce.sem.plan import Settings, costings, tasks
+from microtomo.viz.figures import save_figure
+from microtomo.viz.markdown import write_csv
+from microtomo.viz.page import Picture, Table
+
+_DPI = 110
+
+
+class Results:
+    """The results in a folder; ``below`` grows by the figures of each table that are below the published ones."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder, self.settings = folder, settings
+        self.tasks = tasks(settings)
+        self.methods = tables.ordered(m.name for m in settings.chosen("published"))
+        self.below: list[str] = []
+
+    def of(self, trial: Trial) -> dict[str, Measured]:
+        """Results of a trial by method, in the report's order."""
+        found = {m: collect(batches, self.folder) for (t, m), batches in self.tasks.items() if t == trial}
+        return {m: found[m] for m in tables.ordered(found)}
+
+    def costs(self) -> dict[str, Cost]:
+        """Time and memory by method."""
+        read = {c.method: c.read(self.folder) for c in costings(self.settings)}
+        return {m: cost for m in self.methods if (cost := read[m]) is not None}
+
+    def save_table(self, table: Table, name: str, told: str = "") -> Table:
+        """Write a table as CSV; ``told`` is what it is called where its figures are below the published ones."""
+        write_csv(table, self.folder / "tables" / f"{name}.csv")
+        self.below += [f"{told}, {what}" for what in tables.below(table)]
+        return table
+
+    def draw(self, figure: Figure, name: str, caption: str) -> Picture:
+        """Write a figure as PNG."""
+        return Picture(save_figure(figure, self.folder / "figures" / f"{name}.png", dpi=_DPI), caption)

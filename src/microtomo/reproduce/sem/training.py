@@ -1,0 +1,192 @@
+"""Figures 5 and 6: the weight of each layer in the loss, and how the networks learn, on networks small enough to train
+meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from microtomo.materials import load_stack
+from microtomo.reproduce.sem.plan import NOISE, Settings
+from microtomo.reproduce.sem.published import NAMES
+from microtomo.simulate.seeds import derive_seed
+from microtomo.simulate.simulation import simulate_scan
+from microtomo.simulate.structures import make_structure
+from microtomo.viz import colours
+from microtomo.viz.figures import new_figure, styled
+
+NETWORKS = ("conv3", "unet", "stacked-unet", "unet3d", "uvnet")
+SHARE = {"conv3": 1.0, "unet": 1.0, "stacked-unet": 0.5, "unet3d": 0.4, "uvnet": 0.15}
+"""Samples that a network sees, in shares of those that the quickest see: about the same seconds each."""
+LOSSES = {"UNet": 1.0, "UNet01": 0.1, "UNet001": 0.01}
+"""C_Al / C_Au of the report by its name of the network, both errors in nm^2."""
+_EPOCHS, _SEED = 12, 6
+_SECONDS = 0.0035  # a sample of 32 x 32 pixels, about
+
+
+@dataclass(frozen=True)
+class Run:
+    """Training of a network; ``ratio`` is C_Al / C_Au, None for equal weights in shares of each layer's range."""
+
+    network: str
+    ratio: float | None
+    pixels: int
+    width: int
+    samples: int
+
+    @property
+    def name(self) -> str:
+        """Folder of the run."""
+        return self.network if self.ratio is None else f"{self.network}-{self.ratio:g}"
+
+    @property
+    def label(self) -> str:
+        """What a person is told while it runs."""
+        return f"training {self.name}"
+
+    @property
+    def weight(self) -> float:
+        """Seconds that it takes, about."""
+        cost: float = _SECONDS * self.samples * (self.pixels / 32) ** 2 * (self.width / 8) ** 1.2
+        return 3 + cost / SHARE[self.network]
+
+    def folder(self, folder: Path) -> Path:
+        """Folder of the run."""
+        return folder / "training" / self.name
+
+    def done(self, folder: Path) -> bool:
+        """Whether it was trained to the end."""
+        from microtomo.training.run import WEIGHTS
+
+        return (self.folder(folder) / WEIGHTS).is_file()
+
+    def run(self, folder: Path) -> None:
+        """Train, or go on; the published output and loss, the signal as input, scans as the report's."""
+        from microtomo.training.config import load_train_config
+        from microtomo.training.run import train
+
+        layer_weights = None
+        if self.ratio is not None:
+            gold, aluminium = load_stack("au-al-si").max_nm
+            layer_weights = [
+                gold**2,
+                self.ratio * aluminium**2,
+            ]  # the loss is in shares of the range, the report's in nm
+        config = load_train_config(
+            self.network,
+            network__width=self.width if self.network != "conv3" else None,
+            data__structures={"perlin": 1.0},
+            data__noise_share=1.0,
+            data__height=self.pixels,
+            data__width=self.pixels,
+            data__epoch=max(1, self.samples // _EPOCHS),
+            optimiser__layer_weights=layer_weights,
+            epochs=_EPOCHS,
+            seed=_SEED,
+            accelerator="cpu",
+            precision="32-true",
+        )
+        with contextlib.redirect_stderr(io.StringIO()):  # one bar is enough
+            train(config, self.folder(folder))
+
+    def curves(self, folder: Path) -> list[dict[str, float]]:
+        """Samples, loss, validation_loss and validation_miou after each epoch."""
+        from microtomo.training.progress import TABLE, read_table
+
+        rows = read_table(self.folder(folder) / TABLE)
+        return [{name: float(value or "nan") for name, value in row.items()} for row in rows]
+
+
+def runs(settings: Settings) -> list[Run]:
+    """Every training: each network, and the UNet with each weight."""
+    chosen = [n for n in NETWORKS if settings.methods is None or n in settings.methods]
+
+    def one(network: str, ratio: float | None) -> Run:
+        samples = max(_EPOCHS, round(settings.train_samples * SHARE[network]))
+        return Run(network, ratio, settings.train_pixels, settings.train_width, samples)
+
+    plain = [one(network, None) for network in chosen if network != "unet"]
+    return plain + ([one("unet", ratio) for ratio in LOSSES.values()] if "unet" in chosen else [])
+
+
+@styled
+def curves_figure(trained: Mapping[str, list[dict[str, float]]]) -> Figure:
+    """Figure 6: a) training and validation loss, each network on its own scale; b) validation mIoU."""
+    figure = new_figure(10.5, 4.0)
+    left, right = figure.subplots(1, 2)
+    for name, rows in trained.items():
+        colour = colours.method_style(name).colour
+        samples = [row["samples"] for row in rows]
+        first = max(abs(rows[0]["loss"]), 1e-9)
+        left.plot(samples, [row["loss"] / first for row in rows], color=colour, linewidth=1.8, label=NAMES[name])
+        left.plot(samples, [row["validation_loss"] / first for row in rows], color=colour, linewidth=1.2, linestyle=":")
+        right.plot(samples, [row["validation_miou"] for row in rows], color=colour, linewidth=1.8,
+                   marker=colours.method_style(name).marker, markersize=5, label=NAMES[name])  # fmt: skip
+    left.set(
+        xlabel="samples seen", ylabel="loss over loss of the first epoch", title="a) loss: training, dotted validation"
+    )
+    right.set(xlabel="samples seen", ylabel="voxel mIoU", title="b) validation structures", ylim=(0, 1))
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_xlim(left=0)
+    right.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A UNet with weighted loss on one validation structure: thickness (l, y, x), and the root mean square error over
+    several structures, in shares of each layer's range."""
+
+    thickness: np.ndarray
+    errors: tuple[float, ...]
+
+
+def weighted(settings: Settings, folder: Path, count: int = 8) -> tuple[dict[str, Weighted], np.ndarray]:
+    """Each UNet of Figure 5 on the same validation structures, and the true thickness of the one that is shown."""
+    from microtomo.inversion import reconstruct
+    from microtomo.training.run import WEIGHTS
+
+    stack, size = load_stack("au-al-si"), settings.train_pixels
+    seeds = [[derive_seed(settings.seed, 4, i, k) for k in range(2)] for i in range(count)]
+    truth = torch.stack([make_structure(stack, "perlin", each, size, size) for each in seeds])
+    scan = simulate_scan(stack, truth, contrast="published", noise=NOISE, seed=settings.seed)
+    shown = int((truth > 0).float().mean((2, 3)).amin(1).argmax())  # the one that has most of both layers
+    found = {}
+    for run in runs(settings):
+        if run.ratio is not None:
+            name = next(n for n, ratio in LOSSES.items() if ratio == run.ratio)
+            rec = reconstruct(scan, "unet", contrast="published", weights=run.folder(folder) / WEIGHTS)
+            share = (torch.as_tensor(rec.thickness) - truth) / torch.tensor(stack.max_nm)[:, None, None]
+            errors = (share.double() ** 2).mean((0, 2, 3)).sqrt()
+            found[name] = Weighted(np.asarray(rec.thickness[shown]), tuple(errors.tolist()))
+    return found, truth[shown].numpy()
+
+
+@styled
+def weights_figure(found: Mapping[str, Weighted]) -> Figure:
+    """Errors of gold and aluminium by the weight of aluminium in the loss."""
+    figure = new_figure(6.4, 3.2)
+    axis = figure.subplots()
+    place = np.arange(len(found))
+    stack = load_stack("au-al-si")
+    tints = colours.stack_colours(stack)[1]
+    for k, (symbol, tint) in enumerate(zip(stack.symbols, tints, strict=True)):
+        bars: Any = axis.bar(place + 0.38 * (k - 0.5), [100 * w.errors[k] for w in found.values()], 0.36, color=tint,
+                             label=f"{symbol}, of {stack.max_nm[k]:g} nm")  # fmt: skip
+        axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
+    axis.set_xticks(place, [f"{name}\n$C_{{Al}}/C_{{Au}}$ = {LOSSES[name]:g}" for name in found])
+    axis.set_ylabel("rms error [% of the range]")
+    axis.margins(y=0.12)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
