@@ -14,23 +14,37 @@ if TYPE_CHECKING:
 
 def graphene(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images NAME.png with NAME_LABEL.png beside.")],
-    method: Annotated[list[str] | None, typer.Option(help="Only this method; may be repeated.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="This method, such as graphene-unet; may be repeated; else all filters.")
+    ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
     repeats: Annotated[int, typer.Option(min=1, help="How often, with new folds each time.")] = 2,
+    split: Annotated[
+        list[str] | None, typer.Option(help="random (as published) or 'by date'; may be repeated; else both.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the training of networks: the same command then goes on.")
+    ] = None,
     overlays: Annotated[
         Path | None, typer.Option(help="Folder for pictures of the errors: false positives red, missed blue.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Contaminants on graphene in HRTEM (Sadre et al. 2021): Table I on its data, ours beside the published figures."""
+    from microtomo.errors import MicrotomoError, nearest
     from microtomo.reproduce import graphene as work
-    from microtomo.tem.protocol import read_labelled
+    from microtomo.tem.protocol import SCHEMES, read_labelled
 
+    for name in split or ():
+        if name not in SCHEMES:
+            raise MicrotomoError(f"no folds are called {name!r}; {nearest(name, list(SCHEMES))}")
     labelled = read_labelled(data)
     rows: list[Row] = []
-    told = work.table(
-        labelled, method, folds, range(repeats), progress=lambda line: typer.echo(f"{line} ...", err=True)
-    )
+
+    def progress(line: str) -> None:
+        typer.echo(f"{line} ...", err=True)
+
+    told = work.table(labelled, method, folds, range(repeats), progress, split or SCHEMES, runs)
     for row in told:
         rows.append(row)
         if overlays is not None:

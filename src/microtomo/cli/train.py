@@ -1,24 +1,35 @@
-"""``microtomo train``: a network from simulated or stored scans."""
+"""``microtomo train``: a network from simulated or stored scans, or from labelled or synthetic micrographs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from microtomo.models.weights import Family
+    from microtomo.training.config import RunConfig
+
 
 def train(
-    architecture: Annotated[str, typer.Argument(metavar="NETWORK", help="conv3, unet, stacked-unet, unet3d or uvnet.")],
+    architecture: Annotated[
+        str,
+        typer.Argument(metavar="NETWORK", help="conv3, unet, stacked-unet, unet3d, uvnet, or graphene-unet[-7|-9]."),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NETWORK-CONTRAST.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Data set of `microtomo generate`; else scans are simulated as training goes.")
+        Path | None,
+        typer.Option(
+            help="Data set of `microtomo generate`, else scans are simulated as training goes; for micrographs: "
+            "a folder of images NAME.png with NAME_LABEL.png."
+        ),
     ] = None,
-    contrast: Annotated[str | None, typer.Option(help="published or material.")] = None,
+    contrast: Annotated[str | None, typer.Option(help="Of scans: published or material.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, of data.epoch samples each.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same weights.")] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="Devices to train on side by side.")] = None,
@@ -31,30 +42,45 @@ def train(
 ) -> None:
     """Train a network, or go on where the same run was interrupted.
 
-    Its weights serve `microtomo reconstruct --method NETWORK --set weights=FILE`.
+    Its weights serve `microtomo reconstruct` or `microtomo segment` with `--method NETWORK --set weights=FILE`.
     """
-    from microtomo.models.weights import read_card
-    from microtomo.training.config import load_train_config
+    from microtomo.errors import MicrotomoError, nearest
+    from microtomo.models.weights import SCANS
+    from microtomo.tem.unet import SEGMENTERS
+
+    known = [*SCANS.architectures, *SEGMENTERS.architectures]
+    if architecture not in known:
+        raise MicrotomoError(f"unknown network {architecture!r}; {nearest(architecture, known)}")
+    common = {"epochs": epochs, "seed": seed, "devices": devices, "accelerator": accelerator}
+    source = None if data is None else str(data)
+    if architecture in SEGMENTERS.architectures:
+        from microtomo.training.pairs import load_segmenter_run
+
+        if contrast is not None:
+            raise MicrotomoError(f"{architecture} is for micrographs, which have no --contrast: leave it out")
+        chosen = load_segmenter_run(architecture, config, settings or [], data__folder=source, **common)
+        _run(chosen, output or Path("runs") / architecture, SEGMENTERS, as_json)
+    else:
+        from microtomo.training.config import load_train_config
+
+        scans = load_train_config(
+            architecture, config, settings or [], data__path=source, network__contrast=contrast, **common
+        )
+        _run(scans, output or Path("runs") / f"{architecture}-{scans.network.contrast}", SCANS, as_json)
+
+
+def _run(chosen: RunConfig, folder: Path, family: Family[Any, Any], as_json: bool) -> None:
+    """Train, and tell how it went."""
+    from microtomo.models.weights import card_of
     from microtomo.training.run import train as run
 
-    chosen = load_train_config(
-        architecture,
-        config,
-        settings or [],
-        data__path=None if data is None else str(data),
-        network__contrast=contrast,
-        epochs=epochs,
-        seed=seed,
-        devices=devices,
-        accelerator=accelerator,
-    )
-    folder = output or Path("runs") / f"{architecture}-{chosen.network.contrast}"
     weights = run(chosen, folder)
-    _, card = read_card(weights)
+    _, card = card_of(weights, family)
     if as_json:
         typer.echo(json.dumps({"weights": str(weights), **card}))
-    else:
-        typer.echo(
-            f"{architecture} ({chosen.network.contrast} contrast): validation mIoU {card['validation_miou']:.4f} after "
-            f"{card['samples']} samples, {card['training_seconds']} s; weights in {weights}"
-        )
+        return
+    contrast = getattr(chosen.network, "contrast", None)
+    name = chosen.network.architecture + (f" ({contrast} contrast)" if contrast else "")
+    score = card.get(f"validation_{chosen.metric}")
+    told = "" if score is None else f"validation {chosen.score} {score:.4f} after "
+    typer.echo(f"{name}: {told}{card['samples']} samples, {card['training_seconds']} s; weights in {weights}")

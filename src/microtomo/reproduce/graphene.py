@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError
 from microtomo.metrics import MaskScores
 from microtomo.tem.micrographs import write_picture
-from microtomo.tem.protocol import Labelled, Outcome, cross_validate, read_labelled, schemes, trainers
+from microtomo.tem.protocol import SCHEMES, Labelled, Outcome, cross_validate, read_labelled, schemes, trainer_of
+from microtomo.tem.thresholds import fitted_methods
 from microtomo.viz.micrographs import errors
 
 PUBLISHED = {
@@ -49,24 +51,27 @@ def table(
     folds: int = 5,
     seeds: Sequence[int] = (0, 1),
     progress: Callable[[str], None] = lambda line: None,
+    splits: Sequence[str] = SCHEMES,
+    runs: Path | None = None,
 ) -> Iterator[Row]:
-    """Cross-validate each method under random folds and folds by date, and yield its rows as they are done.
+    """Cross-validate each method under each choice of folds, and yield its rows as they are done.
 
-    ``data`` is a folder of images with labels. Raises MicrotomoError for methods that cannot be trained.
+    ``data`` is a folder of images with labels; ``methods`` are all filters when not given; ``runs`` is a folder in
+    which the training of networks is kept, so that it goes on where it was interrupted. Raises MicrotomoError for
+    methods that cannot be trained.
     """
+    if set(methods or ()) - set(fitted_methods()):
+        import_module("microtomo.training.folds")  # registers the trainers of networks, and takes a while
     labelled = data if isinstance(data, Labelled) else read_labelled(data)
-    known = trainers()
-    for method in methods or known:
-        if method not in known:
-            raise MicrotomoError(f"no training is known for method {method!r}; {nearest(method, list(known))}")
     plan = schemes(labelled, folds, seeds)
-    for method in methods or known:
-        for name in dict.fromkeys(scheme for scheme, _, _ in plan):
+    known = {method: trainer_of(method, runs) for method in methods or fitted_methods()}
+    for method, trainer in known.items():
+        for name in splits:
             outcomes = []
             for scheme, seed, split in plan:
                 if scheme == name:
                     progress(f"{method}, folds {name}, seed {seed}")
-                    outcomes.append(cross_validate(labelled, known[method], split))
+                    outcomes.append(cross_validate(labelled, trainer, split))
             yield Row(
                 method,
                 name,

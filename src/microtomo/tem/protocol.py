@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, nearest
 from microtomo.metrics import MaskScores, mask_scores
 from microtomo.registry import list_methods
 from microtomo.tem.micrographs import read_mask, read_micrograph
@@ -147,26 +147,38 @@ def _enough(count: int, folds: int, what: str) -> None:
         raise MicrotomoError(f"{folds} folds of {count} {what}: choose 2 to {count}")
 
 
+SCHEMES = ("random", "by date")
+"""Choices of folds: the published protocol, and the honest one."""
+
+
 def schemes(data: Labelled, folds: int = 5, seeds: Sequence[int] = (0, 1)) -> list[tuple[str, int, list[Fold]]]:
-    """The published protocol and the honest one, once a seed: (``random`` or ``by date``, seed, folds)."""
+    """Both choices of folds, once a seed: (one of SCHEMES, seed, folds)."""
     random = [("random", seed, random_folds(len(data), folds, seed)) for seed in seeds]
     return random + [("by date", seed, grouped_folds(data.dates, folds, seed)) for seed in seeds]
 
 
-_TRAINERS: dict[str, Callable[[], Trainer]] = {}
+MakeTrainer = Callable[[Path | None], Trainer]
+"""Makes a trainer, given a folder in which to keep what it has trained, or None to keep nothing."""
+
+_TRAINERS: dict[str, MakeTrainer] = {}
 
 
-def trained_by(method: str) -> Callable[[Callable[[], Trainer]], Callable[[], Trainer]]:
+def trained_by(method: str) -> Callable[[MakeTrainer], MakeTrainer]:
     """Decorator of a function that makes the trainer of a registered method: the protocol then covers the method."""
 
-    def add(make: Callable[[], Trainer]) -> Callable[[], Trainer]:
+    def add(make: MakeTrainer) -> MakeTrainer:
         _TRAINERS[method] = make
         return make
 
     return add
 
 
-def trainers() -> dict[str, Trainer]:
-    """A fresh trainer of every segmenter that can be trained, by the name of the method: filters by fitting."""
+def trainer_of(method: str, folder: Path | None = None) -> Trainer:
+    """A fresh trainer of a segmenter; filters are fitted. Raises MicrotomoError for one that cannot be trained."""
     list_methods()  # registers them
-    return {name: Fitting(name) for name in fitted_methods()} | {name: make() for name, make in _TRAINERS.items()}
+    if method in _TRAINERS:
+        return _TRAINERS[method](folder)
+    if method in fitted_methods():
+        return Fitting(method)
+    known = [*fitted_methods(), *_TRAINERS]
+    raise MicrotomoError(f"no training is known for method {method!r}; {nearest(method, known)}")

@@ -22,7 +22,7 @@ from microtomo.tem.illumination import normalise
 from microtomo.tem.protocol import read_labelled
 from microtomo.tem.synthetic import micrograph
 from microtomo.tem.unet import ARCHITECTURES, SegmenterConfig
-from microtomo.training.config import Count, RunConfig, Samples, Share
+from microtomo.training.config import Count, OptimiserConfig, RunConfig, Samples, Share
 from microtomo.training.data import TRAIN, Consecutive, turned
 
 _SYNTHETIC_VALIDATION = 16  # images
@@ -63,6 +63,8 @@ class SegmenterRun(RunConfig):
 
     network: SegmenterConfig
     data: PairsConfig = PairsConfig()
+    optimiser: OptimiserConfig = OptimiserConfig(learning_rate=1e-3, warmup=50, average=0.99)
+    epochs: Count = 20
     dice: Annotated[float, Field(ge=0, le=100)] = 1.0
 
     @property

@@ -23,8 +23,7 @@ class SegmenterTraining(RunModule):
         super().__init__(config, steps)
         self.config = config
         self.network = Segmenter(config.network)
-        self.register_buffer("counts", torch.zeros(2, dtype=torch.float64), persistent=False)
-        self.counts: Tensor
+        self.counts = torch.zeros(2, dtype=torch.float64)  # no buffer: those are averaged
 
     def start_from(self, path: Path) -> None:
         complaint = f"{path}: none of its tensors fits {self.config.network.architecture}"
@@ -38,7 +37,7 @@ class SegmenterTraining(RunModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        self.counts.zero_()
+        self.counts = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Pixels in both masks and in either, and the loss, of whole images."""

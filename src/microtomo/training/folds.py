@@ -1,0 +1,80 @@
+"""Trains networks for micrographs on the folds of a cross-validation, and never shows them what a fold holds out."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from microtomo.models.weights import network_of
+from microtomo.output import writing
+from microtomo.tem.protocol import Segmenter, trained_by
+from microtomo.tem.segmentation import Segmentation
+from microtomo.tem.unet import ARCHITECTURES, SEGMENTERS, run
+from microtomo.training.pairs import Pairs, load_segmenter_run
+from microtomo.training.run import train
+
+SYMMETRIES = 8
+
+FIRST = {
+    "graphene-unet": ("epochs=12", "seed=21", "data.synthetic=500", "data.epoch=1000", "precision=bf16-mixed"),
+}
+"""Settings of a first stage on synthetic images alone, for the networks that have one: once for all folds."""
+
+THEN = {
+    "graphene-unet": ("epochs=10", "precision=bf16-mixed"),
+    "graphene-unet-7": ("epochs=8", "dice=0", "optimiser.learning_rate=5e-4", "precision=bf16-mixed"),
+    "graphene-unet-9": ("epochs=8", "dice=0", "optimiser.learning_rate=5e-4", "precision=bf16-mixed"),
+}
+"""Settings of the training on a fold's images. Nothing is validated: the weights are those of the last epoch."""
+
+
+class FoldTrainer:
+    """Trains one network on one choice of images after another, each a run in a folder of ``folder``.
+
+    A run that is finished is read, one that was interrupted goes on; without ``folder`` nothing is kept. ``first`` and
+    ``then`` are settings such as ``epochs=3``.
+    """
+
+    def __init__(
+        self, name: str, folder: Path | None = None, first: Sequence[str] | None = None, then: Sequence[str] = ()
+    ) -> None:
+        self.name = name
+        self.first = FIRST.get(name) if first is None else first
+        self.then = (*THEN[name], "data.validation=0", *then)
+        if folder is None:
+            self._held = tempfile.TemporaryDirectory(prefix="microtomo")
+            folder = Path(self._held.name)
+        self.folder = folder
+
+    def __call__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Segmenter:
+        """Train on these images (y, x) and masks (y, x) alone; returns the trained segmenter."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        start = None
+        if self.first is not None:
+            start = train(load_segmenter_run(self.name, None, self.first), self.folder / f"{self.name}-first")
+        config = load_segmenter_run(self.name, None, self.then, start=None if start is None else str(start))
+        weights = train(config, self.folder / f"{self.name}-{_digest(images, masks)}", Pairs(images, masks))
+        network = network_of(weights, SEGMENTERS)
+
+        def segmenter(image: np.ndarray) -> Segmentation:
+            return run(network, image, SYMMETRIES, {})
+
+        return segmenter
+
+
+def _digest(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> str:
+    """What tells one choice of images from another: 12 digits."""
+    found = hashlib.sha256()
+    for image, mask in zip(images, masks, strict=True):
+        found.update(np.ascontiguousarray(image, dtype=np.float32).tobytes())
+        found.update(np.ascontiguousarray(mask, dtype=bool).tobytes())
+    return found.hexdigest()[:12]
+
+
+for _name in ARCHITECTURES:
+    trained_by(_name)(lambda folder, name=_name: FoldTrainer(name, folder))  # type: ignore[misc]
