@@ -21,15 +21,26 @@ def segment(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method; may be repeated.")
     ] = None,
+    maps: Annotated[
+        bool,
+        typer.Option("--maps", help="Write NAME_probability.tif too, and NAME_uncertainty.tif where a method has one."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
 ) -> None:
     """Find the contaminants (amorphous carbon) on micrographs of graphene: mask and overlay for each image."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import track
+
     from microtomo.cli.reconstruct import parse_setting
 
     options = dict(parse_setting(setting) for setting in settings or [])
-    for path, mask_path in jobs(image, output):
+    work = jobs(image, output)
+    hidden = len(work) == 1 or not sys.stderr.isatty()
+    for path, mask_path in track(work, "images", console=Console(stderr=True), transient=True, disable=hidden):
         found = segmented(path, method, binning, options)
-        write(found, path, mask_path)
+        write(found, path, mask_path, maps)
         tell(found, path, mask_path, as_json)
 
 
@@ -70,16 +81,25 @@ def segmented(path: Path, method: str, binning: int | None, options: dict[str, A
         return run(micrograph.image, method, binning=binning, **options)
 
 
-def write(found: Segmentation, path: Path, mask_path: Path) -> None:
-    """The mask (0 and 255) and beside it the overlay, ``NAME_mask.png`` to ``NAME_overlay.png``."""
+def write(found: Segmentation, path: Path, mask_path: Path, maps: bool = False) -> None:
+    """The mask (0 and 255) and beside it the overlay, ``NAME_mask.png`` to ``NAME_overlay.png``.
+
+    With ``maps`` also probability and uncertainty as float32 TIFF.
+    """
     import numpy as np
 
     from microtomo.tem.micrographs import read_micrograph, write_picture
     from microtomo.viz.micrographs import overlay
 
     write_picture(mask_path, np.where(found.mask, 255, 0).astype(np.uint8), (path,))
-    beside = mask_path.with_name(f"{mask_path.stem.removesuffix('_mask')}_overlay.png")
-    write_picture(beside, overlay(read_micrograph(path).image, found.mask), (path,))
+    name = mask_path.stem.removesuffix("_mask")
+    write_picture(
+        mask_path.with_name(f"{name}_overlay.png"), overlay(read_micrograph(path).image, found.mask), (path,)
+    )
+    values = {"probability": found.probability, "uncertainty": found.uncertainty} if maps else {}
+    for kind, value in values.items():
+        if value is not None:
+            write_picture(mask_path.with_name(f"{name}_{kind}.tif"), value.astype(np.float32), (path,))
 
 
 def tell(found: Segmentation, path: Path, mask_path: Path, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from microtomo.output import whole_file, writing
 PICTURES = (".png", ".bmp", ".jpg", ".jpeg", ".pgm")
 VENDORS = (".dm3", ".dm4", ".mrc", ".emd", ".ser", ".hspy")
 SUFFIXES = (*TIFF_SUFFIXES, *PICTURES, ".npy", *VENDORS)
-MADE = ("_mask", "_overlay", "_LABEL")
+MADE = ("_mask", "_overlay", "_probability", "_uncertainty", "_LABEL")
 """Ends of names of what is made from an image, or for it, and no image itself."""
 
 
@@ -74,7 +74,7 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def write_picture(path: str | Path, pixels: np.ndarray, inputs: tuple[Path, ...] = ()) -> None:
-    """A grey (y, x) or colour (y, x, 3) uint8 picture, whole or not at all; PNG or TIFF by the suffix."""
+    """A grey (y, x) or colour (y, x, 3) uint8 picture, or float32 (y, x) as TIFF, whole or not at all."""
     from PIL import Image
 
     path = Path(path)
