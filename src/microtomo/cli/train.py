@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from microtomo.models.weights import Family
-    from microtomo.training.config import RunConfig
+    from microtomo.training.config import RunConfig, TrainConfig
 
 
 def train(
@@ -38,6 +39,12 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Such as network.width=24; repeatable."),
     ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=V1,V2", help="Train every combination, such as of network.features=8,16; repeatable."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a network, or go on where the same run was interrupted.
@@ -58,15 +65,40 @@ def train(
 
         if contrast is not None:
             raise MicrotomoError(f"{architecture} is for micrographs, which have no --contrast: leave it out")
-        chosen = load_segmenter_run(architecture, config, settings or [], data__folder=source, **common)
-        _run(chosen, output or Path("runs") / architecture, SEGMENTERS, as_json)
+
+        def micrographs(more: list[str]) -> RunConfig:
+            return load_segmenter_run(architecture, config, [*(settings or []), *more], data__folder=source, **common)
+
+        _train(micrographs, output or Path("runs") / architecture, SEGMENTERS, grid, as_json)
     else:
         from microtomo.training.config import load_train_config
 
-        scans = load_train_config(
-            architecture, config, settings or [], data__path=source, network__contrast=contrast, **common
-        )
-        _run(scans, output or Path("runs") / f"{architecture}-{scans.network.contrast}", SCANS, as_json)
+        def scans(more: list[str]) -> TrainConfig:
+            values = {"data__path": source, "network__contrast": contrast, **common}
+            return load_train_config(architecture, config, [*(settings or []), *more], **values)
+
+        _train(scans, output or Path("runs") / f"{architecture}-{scans([]).network.contrast}", SCANS, grid, as_json)
+
+
+def _train(
+    configure: Callable[[list[str]], RunConfig],
+    folder: Path,
+    family: Family[Any, Any],
+    grid: list[str] | None,
+    as_json: bool,
+) -> None:
+    if not grid:
+        _run(configure([]), folder, family, as_json)
+        return
+    from microtomo.training.search import read_grid, search
+
+    trials = search(configure, read_grid(grid), folder, family, lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(json.dumps([{**t.settings, "score": t.score, "weights": str(t.weights)} for t in trials]))
+        return
+    score = configure([]).score
+    for trial in trials:
+        typer.echo(f"{trial.name}: {score} {trial.score:.4f}; weights in {trial.weights}")
 
 
 def _run(chosen: RunConfig, folder: Path, family: Family[Any, Any], as_json: bool) -> None:
