@@ -4,18 +4,18 @@ VENV ?= .venv
 JOBS ?= 2
 PIP_FLAGS ?=
 DEMO ?= demo
-TESTS ?= tests
+TESTS ?= tests notebooks
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
-CHECKED := src tests benchmarks
+CHECKED := src tests benchmarks tools notebooks
 
 # Threads that spin while they wait starve each other as soon as the cores have other work.
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test lint types check format clean
+.PHONY: help install demo picture test docs lint types check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -33,9 +33,13 @@ picture: $(INSTALLED)  ## draw the picture of the README
 	$(BIN)/microtomo render build/picture.h5 --title "Reconstructed by map" --size 1000x720 -o docs/images/reconstruction.png
 
 # One thread a worker: the workers already fill the cores.
-test: $(TESTABLE)  ## all tests, in two processes (JOBS=4 for four; TESTS=tests/cli for some)
+test: $(TESTABLE)  ## all tests and notebooks, in two processes (JOBS=4 for four; TESTS=tests/cli for some)
 	@tools/need-packages "tests of 3D pictures" libegl1 libgl1-mesa-dri
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 10 $(TESTS)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake -n $(JOBS) --dist worksteal --durations 10 $(TESTS)
+
+docs: $(INSTALLED)  ## write docs/commands.md from the command line itself
+	@mkdir -p build
+	$(BIN)/python tools/commands.py > build/commands.md && mv build/commands.md docs/commands.md
 
 lint: $(TESTABLE)  ## ruff, rules and format
 	$(BIN)/ruff check $(CHECKED)
