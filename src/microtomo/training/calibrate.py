@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from microtomo.metrics import voxel_scores
-from microtomo.models.heads import LevelsHead, ThicknessHead
+from microtomo.models.evidence import NOISES
+from microtomo.models.heads import LevelsHead, ThicknessHead, VoxelHead
 from microtomo.models.network import SemNetwork
 from microtomo.solvers.problem import Estimate, Problem
 from microtomo.training.config import TrainConfig
@@ -16,7 +18,9 @@ from microtomo.training.data import VALIDATION, SimulatedScans, simulate
 from microtomo.voxels import thickness_to_volume
 
 _SAMPLES = 24
-_WORTH = 0.01  # IoU that voting must gain
+_TRUSTS = (0.1, 0.3, 1.0)
+_KINDS = {"perlin": 0.5, "pads": 0.25, "continuous": 0.25}  # what trust and votes are chosen on
+_FEW = 8  # samples a noise level for that
 _INSIDE = 0.95
 _HALF_WIDTH = 1.96
 _SLACKS = torch.linspace(0, 0.02, 21)  # in shares of a layer's range
@@ -26,14 +30,16 @@ def calibrate(network: SemNetwork, config: TrainConfig, samples: int = _SAMPLES)
     """Set the buffers of the head on validation samples, at the usual noise level, from Perlin terraces as published.
 
     The deviation of each layer is scaled so that 95 % of the pixels lie within 1.96 of it; levels get the mean
-    thickness that they held; a thickness head gets the slack that loses the fewest voxels.
+    thickness that they held; the scan's likelihood and the votes of pixels get the say that finds the most voxels; a
+    thickness head gets the slack that loses the fewest.
     """
     network.eval()
     head, stack = network.head, config.network.stack
     with torch.inference_mode():
         if isinstance(head, LevelsHead):
             head.value.copy_(_level_means(head, config, samples))
-            head.votes.copy_(_worthwhile_votes(network, head, config, samples))
+        if not isinstance(head, ThicknessHead):
+            _choose_weighing(network, head, config, min(samples, config.data.validation, _FEW))
         found = list(_estimates(network, config, samples))
         if isinstance(head, ThicknessHead):
             head.slack.copy_(_best_slack(found, head.range_nm.cpu()))
@@ -48,21 +54,47 @@ def _config(config: TrainConfig, kinds: dict[str, float]) -> TrainConfig:
     return config.model_copy(update={"data": config.data.model_copy(update={"structures": kinds})})
 
 
+def _scans(config: TrainConfig, samples: int, noise: float | None = None) -> Iterator[tuple[Tensor, Tensor, Problem]]:
+    """Signal, true thickness and noise of validation samples, one by one; at another relative noise on request."""
+    source, shape = SimulatedScans(config, VALIDATION), config.network
+    for i in range(samples):
+        _, thickness, usual, seed = source[i]
+        level = usual[None] if noise is None else torch.full_like(usual[None], noise)
+        signal = simulate(thickness[None], level, seed[None], shape.stack, shape.contrast)
+        yield signal, thickness[None], Problem(shape.stack, shape.contrast, level, shape.depth, shape.voxel_nm)
+
+
 def _estimates(network: SemNetwork, config: TrainConfig, samples: int) -> Iterator[tuple[Estimate, Tensor]]:
     """Estimates and true thickness of validation samples, Perlin terraces, one by one."""
-    source = SimulatedScans(_config(config, {"perlin": 1.0}), VALIDATION)
-    shape = config.network
     network.head.scale.fill_(1)
-    for i in range(samples):
-        _, thickness, noise, seed = source[i]
-        signal = simulate(thickness[None], noise[None], seed[None], shape.stack, shape.contrast)
-        problem = Problem(shape.stack, shape.contrast, noise[None], shape.depth, shape.voxel_nm)
-        device = next(network.parameters()).device
+    device = next(network.parameters()).device
+    for signal, thickness, problem in _scans(_config(config, {"perlin": 1.0}), samples):
         found = network.estimate(signal.to(device), problem)
         yield (
             Estimate(*(f.cpu() for f in (found.thickness, found.uncertainty, found.volume, found.converged))),
-            thickness[None],
+            thickness,
         )
+
+
+def _choose_weighing(network: SemNetwork, head: LevelsHead | VoxelHead, config: TrainConfig, samples: int) -> None:
+    """Trust in the scan and votes of the layers, for each noise level those with the highest mean IoU."""
+    stack, shape = config.network.stack, config.network
+    classes = ["empty", *stack.symbols]
+    device = next(network.parameters()).device
+    ways = list(product(_TRUSTS, product((0.0, 1.0), repeat=len(stack.layers))))
+    for row, noise in enumerate(NOISES):
+        scores = torch.zeros(len(ways))
+        for signal, thickness, problem in _scans(_config(config, _KINDS), samples, noise):
+            signal = signal.to(device)
+            output = network(signal, problem.noise.to(signal))
+            truth = thickness_to_volume(thickness, shape.depth, shape.voxel_nm)
+            for i, (trust, votes) in enumerate(ways):
+                head.weighing.trust[row] = trust
+                head.weighing.votes[row] = torch.tensor(votes)
+                scores[i] += voxel_scores(head.estimate(output, signal, problem).volume.cpu(), truth, classes).miou
+        trust, votes = ways[int(scores.argmax())]
+        head.weighing.trust[row] = trust
+        head.weighing.votes[row] = torch.tensor(votes)
 
 
 def _level_means(head: LevelsHead, config: TrainConfig, samples: int) -> Tensor:
@@ -80,19 +112,6 @@ def _level_means(head: LevelsHead, config: TrainConfig, samples: int) -> Tensor:
     step = torch.cat([torch.full((n,), s) for n, s in zip(head.counts, head.step_nm, strict=True)])
     middle = torch.cat([torch.arange(n) * s for n, s in zip(head.counts, head.step_nm, strict=True)]) + step / 2
     return torch.where(count > 0, total / count.clamp_min(1), middle.double()).float()
-
-
-def _worthwhile_votes(network: SemNetwork, head: LevelsHead, config: TrainConfig, samples: int) -> Tensor:
-    """1 for each layer whose voxels gain in IoU when pixels vote, more than chance and shapes of other kinds cost."""
-    classes = ["empty", *config.network.stack.symbols]
-    scores = []
-    for vote in (0.0, 1.0):
-        head.votes.fill_(vote)
-        found = list(_estimates(network, config, samples))
-        volumes = torch.cat([e.volume for e, _ in found])
-        truth = thickness_to_volume(torch.cat([t for _, t in found]), config.network.depth, config.network.voxel_nm)
-        scores.append(torch.tensor(voxel_scores(volumes, truth, classes).iou[1:]))
-    return (scores[1] > scores[0] + _WORTH).float()
 
 
 def _best_slack(found: list[tuple[Estimate, Tensor]], range_nm: Tensor) -> Tensor:

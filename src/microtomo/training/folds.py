@@ -19,15 +19,21 @@ from microtomo.training.run import train
 
 SYMMETRIES = 8
 
+_COMMON = ("precision=bf16-mixed",)
+_PUBLISHED = (*_COMMON, "dice=0", "optimiser.learning_rate=5e-4", "optimiser.weight_decay=0")
+_SYNTHETIC = ("seed=21", "data.synthetic=500", "data.epoch=1000")
+
 FIRST = {
-    "graphene-unet": ("epochs=12", "seed=21", "data.synthetic=500", "data.epoch=1000", "precision=bf16-mixed"),
+    "graphene-unet": (*_COMMON, *_SYNTHETIC, "epochs=12"),
+    "graphene-unet-7": (*_PUBLISHED, *_SYNTHETIC, "epochs=8"),
+    "graphene-unet-9": (*_PUBLISHED, *_SYNTHETIC, "epochs=8"),
 }
-"""Settings of a first stage on synthetic images alone, for the networks that have one: once for all folds."""
+"""Settings of the first stage, on synthetic images alone, once for all folds."""
 
 THEN = {
-    "graphene-unet": ("epochs=10", "precision=bf16-mixed"),
-    "graphene-unet-7": ("epochs=8", "dice=0", "optimiser.learning_rate=5e-4", "precision=bf16-mixed"),
-    "graphene-unet-9": ("epochs=8", "dice=0", "optimiser.learning_rate=5e-4", "precision=bf16-mixed"),
+    "graphene-unet": (*_COMMON, "epochs=8"),
+    "graphene-unet-7": (*_PUBLISHED, "epochs=4"),
+    "graphene-unet-9": (*_PUBLISHED, "epochs=4"),
 }
 """Settings of the training on a fold's images. Nothing is validated: the weights are those of the last epoch."""
 
@@ -36,15 +42,13 @@ class FoldTrainer:
     """Trains one network on one choice of images after another, each a run in a folder of ``folder``.
 
     A run that is finished is read, one that was interrupted goes on; without ``folder`` nothing is kept. ``first`` and
-    ``then`` are settings such as ``epochs=3``.
+    ``then`` are settings such as ``epochs=3`` that override those of the two stages.
     """
 
     def __init__(
-        self, name: str, folder: Path | None = None, first: Sequence[str] | None = None, then: Sequence[str] = ()
+        self, name: str, folder: Path | None = None, first: Sequence[str] = (), then: Sequence[str] = ()
     ) -> None:
-        self.name = name
-        self.first = FIRST.get(name) if first is None else first
-        self.then = (*THEN[name], "data.validation=0", *then)
+        self.name, self.first, self.then = name, (*FIRST[name], *first), (*THEN[name], "data.validation=0", *then)
         if folder is None:
             self._held = tempfile.TemporaryDirectory(prefix="microtomo")
             folder = Path(self._held.name)
@@ -54,10 +58,8 @@ class FoldTrainer:
         """Train on these images (y, x) and masks (y, x) alone; returns the trained segmenter."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        start = None
-        if self.first is not None:
-            start = train(load_segmenter_run(self.name, None, self.first), self.folder / f"{self.name}-first")
-        config = load_segmenter_run(self.name, None, self.then, start=None if start is None else str(start))
+        start = train(load_segmenter_run(self.name, None, self.first), self.folder / f"{self.name}-first")
+        config = load_segmenter_run(self.name, None, self.then, start=str(start))
         weights = train(config, self.folder / f"{self.name}-{_digest(images, masks)}", Pairs(images, masks))
         network = network_of(weights, SEGMENTERS)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from microtomo.errors import MicrotomoError
-from microtomo.models.columns import column_posterior
+from microtomo.models.columns import column_index, column_posterior
 from microtomo.models.heads import LevelsHead, ThicknessHead, VoxelHead
 from microtomo.models.network import SemNetwork
 from microtomo.voxels import thickness_to_volume
@@ -71,21 +71,3 @@ def _columns(head: VoxelHead, output: Tensor, thickness: Tensor, network: SemNet
     stack = network.config.stack
     columns, logs = column_posterior(head.logits(output), stack, head.voxel_nm)
     return functional.nll_loss(logs, column_index(thickness, columns, head.depth, head.voxel_nm))
-
-
-def column_index(thickness: Tensor, columns: list[tuple[int, ...]], depth: int, voxel_nm: float) -> Tensor:
-    """Number (n, y, x) of the column in ``columns`` that each pixel of (n, l, y, x) [nm] fills."""
-    counts = torch.floor(thickness / voxel_nm + 1e-6).long()
-    left = torch.full_like(counts[:, 0], depth)
-    code = torch.zeros_like(left)
-    for k in range(counts.shape[1]):
-        fits = torch.minimum(counts[:, k], left)
-        left = left - fits
-        code = code * (depth + 1) + fits
-    table = code.new_zeros((depth + 1) ** counts.shape[1])
-    for i, column in enumerate(columns):
-        key = 0
-        for count in column:
-            key = key * (depth + 1) + count
-        table[key] = i
-    return table[code]
