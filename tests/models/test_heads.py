@@ -5,7 +5,7 @@ import torch
 
 from microtomo.materials import load_stack
 from microtomo.models.columns import column_counts, column_posterior
-from microtomo.models.heads import LevelsHead, ThicknessHead, VoxelHead, level_step, voted
+from microtomo.models.heads import LevelsHead, ThicknessHead, VoxelHead, level_step
 from microtomo.simulate.attenuation import backscatter
 from microtomo.solvers.problem import Problem
 
@@ -98,24 +98,6 @@ def test_a_voxel_below_one_half_is_empty():
     output[:, 1, :3] = 20.0
     found = head.estimate(output, torch.ones(1, 31, 1, 1), problem())
     assert found.volume[0, :, 0, 0].tolist() == [2, 2, 2] + [0] * 13
-
-
-def test_pixels_vote_on_the_levels_of_an_image():
-    """Nine pixels that lean to level 1 carry the one that is undecided; sure pixels stay what they are."""
-    p = torch.full((1, 3, 1, 11), 0.0)
-    p[0, :, 0, :9] = torch.tensor([0.2, 0.5, 0.3])[:, None]
-    p[0, :, 0, 9] = torch.tensor([0.34, 0.33, 0.33])
-    p[0, :, 0, 10] = torch.tensor([0.0, 0.0, 1.0])
-    found = voted(p)[0, :, 0]
-    assert found[:, 9].argmax() == 1
-    assert float(found[1, 0]) > 0.7
-    assert found[:, 10].tolist() == pytest.approx([0, 0, 1], abs=1e-6)
-    assert found.sum(0).tolist() == pytest.approx([1.0] * 11, rel=1e-5)
-
-
-def test_votes_do_not_cross_samples():
-    p = torch.rand(2, 4, 5, 5, generator=torch.Generator().manual_seed(5)).softmax(1)
-    torch.testing.assert_close(voted(p)[1:], voted(p[1:]))
 
 
 def test_a_layer_that_is_probably_absent_is_absent():

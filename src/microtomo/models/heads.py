@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from microtomo.materials import Stack
-from microtomo.models.columns import column_posterior, refine_in_columns
+from microtomo.models.columns import column_index, column_posterior
+from microtomo.models.evidence import Levels, Weighing, evidence_within, weigh
 from microtomo.solvers.problem import Estimate, Problem
 from microtomo.voxels import thickness_to_volume
 
-_ROUNDS = 15  # of voting
 _FINEST = 30  # levels that a layer has at most, beside zero
+_STEPS = {1: 301, 2: 31, 3: 17, 4: 9}  # thicknesses of a layer that columns of voxels are weighed at
+_LEAST = 1e-12  # probability that no network can deny
 
 
 class ThicknessHead(nn.Module):
@@ -55,13 +57,12 @@ class LevelsHead(nn.Module):
 
     Levels are whole steps of ``step_nm``; level i stands for thicknesses from i to i + 1 steps, so that a voxel's
     face is never inside one. ``value`` [nm] is the mean thickness that a level stands for, learnt from what it held
-    in training; ``scale`` (l,) multiplies the deviation; ``votes`` (l,) is 1 where a layer's pixels vote on the
-    levels that the image holds before its voxels are filled (all three from calibration on validation seeds).
+    in training; ``scale`` (l,) multiplies the deviation; ``weighing`` says how the scan itself counts beside the
+    network (all three from calibration on validation seeds).
     """
 
     value: Tensor
     scale: Tensor
-    votes: Tensor
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
@@ -71,7 +72,7 @@ class LevelsHead(nn.Module):
         steps = zip(self.counts, self.step_nm, strict=True)
         self.register_buffer("value", torch.cat([torch.arange(n) * step for n, step in steps]))
         self.register_buffer("scale", torch.ones(len(self.counts)))
-        self.register_buffer("votes", torch.zeros(len(self.counts)))
+        self.weighing = Weighing(len(self.counts))
 
     def index(self, thickness: Tensor) -> Tensor:
         """Level (n, l, y, x) int64 that each thickness [nm] lies in."""
@@ -81,31 +82,33 @@ class LevelsHead(nn.Module):
 
     def estimate(self, output: Tensor, signal: Tensor, problem: Problem) -> Estimate:
         """Thickness, deviation and volume that an output means; needs no gradient."""
-        thickness, deviation, stacked = [], [], []
-        for k, (logits, value) in enumerate(
-            zip(torch.split(output.float(), self.counts, 1), torch.split(self.value, self.counts), strict=True)
-        ):
-            p = logits.softmax(1)
-            mean = torch.einsum("nkyx,k->nyx", p, value)
-            square = torch.einsum("nkyx,k->nyx", p, value**2)
-            # what is left when a level is sure: the width of the level itself
-            inside = (1 - p[:, 0]) * self.step_nm[k] ** 2 / 48
-            # a layer that is probably absent is absent: in the published contrast a trace of it is a jump
-            best = torch.where(p[:, 0] > 0.5, 0.0, mean / (1 - p[:, 0]).clamp_min(0.5))
-            thickness.append(best)
-            spread = ((square - 2 * best * mean + best**2).clamp_min(0) + inside).sqrt() * self.scale[k]
-            deviation.append(spread.clamp(1e-4, problem.stack.max_nm[k]))
-            stacked.append(_likeliest(voted(p) if bool(self.votes[k] > 0) else p, value, self.step_nm[k], problem))
-        volume = thickness_to_volume(torch.stack(stacked, 1), problem.depth, problem.voxel_nm, problem.rule)
-        return Estimate(torch.stack(thickness, 1), torch.stack(deviation, 1), volume, _all_converged(signal))
+        floor = [torch.arange(n) * step for n, step in zip(self.counts, self.step_nm, strict=True)]
+        value = [v.cpu().double() for v in torch.split(self.value, self.counts)]
+        levels, into = Levels([torch.cat([v[:1] * 0, v[1:]]) for v in value], floor).coarse()
+        settings = [self.weighing.at(float(noise)) for noise in problem.noise]
+        logs = []
+        for logits, number, count in zip(torch.split(output.float(), self.counts, 1), into, levels.shape, strict=True):
+            p = logits.softmax(1).flatten(2)
+            fewer = p.new_zeros((p.shape[0], count, p.shape[2])).index_add_(1, number.to(p.device), p)
+            logs.append(fewer.clamp_min(_LEAST).log())
+
+        log, hot = torch.cat(logs, 1), levels.indicators().to(output.device)
+
+        def opinion(i: int, part: slice, score: Tensor) -> Tensor:
+            """Layers are independent to the network; what ties them together is the scan."""
+            return score.mul_(settings[i][0]).addmm_(log[i, :, part].T, hot)
+
+        found = weigh(opinion, levels, signal, problem, [votes for _, votes in settings])
+        return _calibrated(found, self.scale, signal, problem)
 
 
 class VoxelHead(nn.Module):
     """A label for each voxel: output (n, c, z, y, x), read as whole columns of layers in their order.
 
     ``with_empty``: c = layers + 1 logits with "empty" first (UNet-to-3d); else c = layers values and a voxel whose
-    values are all below 0.5 is empty (hybrid UVNet). Thickness inside the voxels comes from the scan's own
-    likelihood. ``scale`` (l,) multiplies the deviation (calibration on validation seeds).
+    values are all below 0.5 is empty (hybrid UVNet). Where in its voxels a thickness lies is what the scan itself
+    says. ``scale`` (l,) multiplies the deviation; ``weighing`` says how the scan counts beside the network (both
+    from calibration on validation seeds).
     """
 
     scale: Tensor
@@ -115,6 +118,7 @@ class VoxelHead(nn.Module):
         self.depth, self.voxel_nm, self.with_empty = depth, voxel_nm, with_empty
         self.channels = len(stack.layers) + with_empty
         self.register_buffer("scale", torch.ones(len(stack.layers)))
+        self.weighing = Weighing(len(stack.layers))
 
     def logits(self, output: Tensor) -> Tensor:
         """Logits (n, layers + 1, z, y, x) with "empty" first: a value of 0.5 is as likely as empty."""
@@ -123,11 +127,22 @@ class VoxelHead(nn.Module):
 
     def estimate(self, output: Tensor, signal: Tensor, problem: Problem) -> Estimate:
         """Thickness, deviation and volume that an output means; needs no gradient."""
-        columns, probability = column_posterior(self.logits(output), problem.stack, self.voxel_nm)
-        thickness, deviation, volume = refine_in_columns(columns, probability, signal, self.voxel_nm, problem)
-        top = thickness.new_tensor(problem.stack.max_nm)[:, None, None]
-        deviation = torch.minimum(deviation * self.scale[:, None, None], top)
-        return Estimate(thickness, deviation, volume, _all_converged(signal))
+        steps = _STEPS[len(problem.stack.layers)]
+        ladder = [torch.linspace(0, nm, steps, dtype=torch.float64) for nm in problem.stack.max_nm]
+        levels = Levels(ladder, ladder)
+        columns, logs = column_posterior(self.logits(output), problem.stack, self.voxel_nm)
+        labels = torch.stack([g.flatten() for g in torch.meshgrid(*ladder, indexing="ij")])
+        held = column_index(labels[None, :, None], columns, self.depth, self.voxel_nm).flatten().to(output.device)
+        flat = logs.flatten(2)
+        settings = [self.weighing.at(float(noise)) for noise in problem.noise]
+
+        def opinion(i: int, part: slice, score: Tensor) -> Tensor:
+            """The network's column; inside it, and by trust between columns, the scan."""
+            within = evidence_within(score, held, len(columns))
+            return score.add_((flat[i, :, part].T - (1 - settings[i][0]) * within)[:, held])
+
+        found = weigh(opinion, levels, signal, problem, [votes for _, votes in settings])
+        return _calibrated(found, self.scale, signal, problem)
 
 
 def level_step(max_nm: float) -> float:
@@ -136,27 +151,11 @@ def level_step(max_nm: float) -> float:
     return next(power * m for m in (1, 2.5, 5, 10) if max_nm / (power * m) <= _FINEST + 1e-6)
 
 
-def voted(p: Tensor) -> Tensor:
-    """Probabilities (n, level, y, x) after all pixels of an image voted on how frequent its levels are.
-
-    A sample holds few thicknesses, often in many places: the frequencies that explain all pixels best (expectation
-    maximisation for the weights of a mixture; Dempster, Laird & Rubin 1977) settle what each pixel leaves open.
-    """
-    share = torch.full_like(p[:, :, :1, :1], 1 / p.shape[1])
-    for _ in range(_ROUNDS):
-        weighted = p * share
-        share = (weighted / weighted.sum(1, keepdim=True).clamp_min(1e-30)).mean((2, 3), keepdim=True)
-    weighted = p * share
-    return weighted / weighted.sum(1, keepdim=True).clamp_min(1e-30)
-
-
-def _likeliest(p: Tensor, value: Tensor, step_nm: float, problem: Problem) -> Tensor:
-    """Thickness (n, y, x) [nm] with the most probable number of voxels; inside it, the most probable level."""
-    if problem.rule != "floor":
-        return value[p.argmax(1)]
-    voxels = torch.floor(torch.arange(p.shape[1], device=p.device) * step_nm / problem.voxel_nm + 1e-4).long()
-    each = p.new_zeros((p.shape[0], int(voxels[-1]) + 1, *p.shape[2:])).index_add_(1, voxels, p)
-    return (each.argmax(1) + 1e-3) * problem.voxel_nm
+def _calibrated(found: tuple[Tensor, Tensor, Tensor], scale: Tensor, signal: Tensor, problem: Problem) -> Estimate:
+    thickness, deviation, volume = found
+    top = thickness.new_tensor(problem.stack.max_nm)[:, None, None]
+    deviation = torch.minimum((deviation * scale[:, None, None]).clamp_min(1e-4), top)
+    return Estimate(thickness, deviation, volume, _all_converged(signal))
 
 
 def _all_converged(signal: Tensor) -> Tensor:
