@@ -4,12 +4,14 @@ what quality costs."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 
 from microtomo.information import fisher_information, precision_nm
 from microtomo.materials import Stack, load_stack
@@ -49,11 +51,18 @@ def noise_figure(sweeps: Mapping[str, Sweep]) -> Figure:
             handles["report, 2 %"] = axis.scatter(
                 [100 * NOISE] * len(theirs), theirs, marker="_", s=180, color=colours.INK, zorder=4
             )
-        axis.set(xlabel="noise [%]", title=f"{contrast} contrast", ylim=(0, 1.02))
+        axis.set(xlabel="noise [%]", title=f"{contrast} contrast")
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("mean IoU")
-    figure.legend(list(handles.values()), list(handles), loc="outside right center", frameon=False)
+    axes[0].set_ylim(top=1.01)
+
+    def last(method: str) -> float:
+        levels = next((methods[method] for methods in reversed(list(sweeps.values())) if method in methods), {})
+        return levels[max(levels)].scores.miou if levels else -1.0
+
+    ranked = sorted(handles, key=last, reverse=True)  # as the lines end at the right
+    figure.legend([handles[m] for m in ranked], ranked, loc="outside right center", frameon=False)
     return figure
 
 
@@ -139,19 +148,40 @@ def cost_figure(quality: Mapping[str, float], costs: Mapping[str, Cost]) -> Figu
     """Voxels that are wrong (1 - mIoU) against seconds a scan; the area of a dot is the memory."""
     figure = new_figure(7.4, 4.4)
     axis = figure.subplots()
+    dots = []
     for method, cost in costs.items():
         wrong = max(1 - quality[method], 1e-5)
         area = 60.0 if cost.megabytes is None else 30 + 1.2 * cost.megabytes
         axis.scatter(cost.seconds, wrong, s=area, color=colours.method_style(method).colour, alpha=0.75, linewidth=0)
-        told = method if cost.megabytes is None else f"{method}\n{cost.megabytes:.0f} MB"
-        axis.annotate(told, (cost.seconds, wrong), xytext=(6 + 0.5 * area**0.5, 0), textcoords="offset points",
-                      va="center", fontsize=8)  # fmt: skip
+        told = method if cost.megabytes is None else f"{method}, {cost.megabytes:.0f} MB"
+        dots.append((told, cost.seconds, wrong, area))
     axis.set(xscale="log", yscale="log", xlabel="time a scan [s]", ylabel="1 − mIoU, lower is better")
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axis.margins(0.18)
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.margins(0.2)
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
+    _label(figure, axis, dots)
     return figure
+
+
+def _label(figure: Figure, axis: Axes, dots: Sequence[tuple[str, float, float, float]]) -> None:
+    """Write text beside dots (text, x, y, area), on the first side where it covers no other text."""
+    figure.draw_without_rendering()
+    taken: list[Any] = []
+    sides = ((1, 0, "left", "center"), (-1, 0, "right", "center"), (0, 1, "center", "bottom"), (0, -1, "center", "top"))
+    for text, x, y, area in dots:
+        away = 4 + 0.55 * area**0.5
+        for dx, dy, across, along in sides:
+            told = axis.annotate(
+                text, (x, y), xytext=(away * dx, away * dy), textcoords="offset points", ha=across, va=along, fontsize=8
+            )
+            box = told.get_window_extent()
+            told.set_visible(not any(box.overlaps(other) for other in taken))
+            if told.get_visible():
+                break
+        told.set_visible(True)
+        taken.append(box)
 
 
 def noise_columns(sweeps: Mapping[str, Sweep]) -> list[Sequence[str]]:

@@ -45,7 +45,7 @@ class Settings(BaseModel):
     timed: Count = 3
     train_pixels: Annotated[int, Field(ge=16, le=512)] = 64
     train_width: Annotated[int, Field(ge=2, le=512)] = 16
-    train_samples: Count = 12000
+    train_samples: Count = 6000
     seed: Annotated[int, Field(ge=0, lt=2**32)] = TEST_SEED
     methods: tuple[str, ...] | None = None
 
@@ -69,7 +69,7 @@ class Settings(BaseModel):
 
 QUICK = Settings(
     samples=12, swept=2, charts=2, noises=(0.0, 0.01, 0.02, 0.05, 0.10), batch=2, timed=1, train_pixels=32,
-    train_width=8, train_samples=2400,
+    train_width=8, train_samples=1600,
 )  # fmt: skip
 """About five minutes on two cores."""
 

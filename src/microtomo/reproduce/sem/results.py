@@ -40,7 +40,7 @@ class Results:
     def save_table(self, table: Table, name: str, told: str = "") -> Table:
         """Write a table as CSV; ``told`` is what it is called where its figures are below the published ones."""
         write_csv(table, self.folder / "tables" / f"{name}.csv")
-        self.below += [f"{told}, {what}" for what in tables.below(table)]
+        self.below += [f"{told}: {what}" for what in tables.below(table)]
         return table
 
     def draw(self, figure: Figure, name: str, caption: str) -> Picture:

@@ -24,6 +24,8 @@ def overall(found: Mapping[str, Measured], theirs: Mapping[str, Sequence[float]]
     """Tables 1.1 and 2.1: mIoU, mRecall, mAccuracy; then pooled mIoU, standard error over structures."""
     scores = {m: one.scores for m, one in found.items()}
     ours = {m: (s.miou, s.mrecall, s.maccuracy, s.pooled_miou, found[m].standard_error) for m, s in scores.items()}
+    if all(isnan(values[-1]) for values in ours.values()):  # one structure
+        return _side_by_side(_HEADER[:-1], {m: values[:-1] for m, values in ours.items()}, theirs)
     return _side_by_side(_HEADER, ours, theirs)
 
 
@@ -56,13 +58,14 @@ def by_noise(found: Mapping[str, Mapping[float, Measured]], theirs: Mapping[floa
 
 
 def below(table: Table) -> list[str]:
-    """Which figures of a table are below the published ones, as "method: column"."""
-    return [
-        f"{row[0] if isinstance(row[0], str) else row[0].text}: {column}"
-        for row in table.rows
-        for column, cell in zip(table.header, row, strict=True)
-        if isinstance(cell, Cell) and cell.worse
-    ]
+    """Which figures of a table are below the published ones, a line a method."""
+    told = []
+    for row in table.rows:
+        named = zip(table.header, row, strict=True)
+        columns = [column for column, cell in named if isinstance(cell, Cell) and cell.worse]
+        if columns:
+            told.append(f"{str(row[0]).removesuffix(', ours')} ({', '.join(columns)})")
+    return told
 
 
 def _side_by_side(
