@@ -63,8 +63,8 @@ def table(
     if set(methods or ()) - set(fitted_methods()):
         import_module("microtomo.training.folds")  # registers the trainers of networks, and takes a while
     labelled = data if isinstance(data, Labelled) else read_labelled(data)
-    plan = schemes(labelled, folds, seeds)
     known = {method: trainer_of(method, runs) for method in methods or fitted_methods()}
+    plan = schemes(labelled, folds, seeds)
     for method, trainer in known.items():
         for name in splits:
             outcomes = []

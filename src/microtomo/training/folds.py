@@ -20,20 +20,20 @@ from microtomo.training.run import train
 SYMMETRIES = 8
 
 _COMMON = ("precision=bf16-mixed",)
-_PUBLISHED = (*_COMMON, "dice=0", "optimiser.learning_rate=5e-4", "optimiser.weight_decay=0")
+_PUBLISHED = (*_COMMON, "dice=0", "optimiser.learning_rate=7e-4", "optimiser.weight_decay=0", "optimiser.batch=4")
 _SYNTHETIC = ("seed=21", "data.synthetic=500", "data.epoch=1000")
 
 FIRST = {
     "graphene-unet": (*_COMMON, *_SYNTHETIC, "epochs=12"),
-    "graphene-unet-7": (*_PUBLISHED, *_SYNTHETIC, "epochs=8"),
-    "graphene-unet-9": (*_PUBLISHED, *_SYNTHETIC, "epochs=8"),
+    "graphene-unet-7": (*_PUBLISHED, *_SYNTHETIC, "epochs=3"),
+    "graphene-unet-9": (*_PUBLISHED, *_SYNTHETIC, "epochs=3"),
 }
 """Settings of the first stage, on synthetic images alone, once for all folds."""
 
 THEN = {
     "graphene-unet": (*_COMMON, "epochs=8"),
-    "graphene-unet-7": (*_PUBLISHED, "epochs=4"),
-    "graphene-unet-9": (*_PUBLISHED, "epochs=4"),
+    "graphene-unet-7": (*_PUBLISHED, "epochs=5"),
+    "graphene-unet-9": (*_PUBLISHED, "epochs=5"),
 }
 """Settings of the training on a fold's images. Nothing is validated: the weights are those of the last epoch."""
 
