@@ -20,6 +20,11 @@ def name_of(page):
     return str(page.relative_to(ROOT))
 
 
+def commands_of(verb):
+    """The command of a verb, or its sub-commands."""
+    return list(getattr(VERBS[verb], "commands", {"": VERBS[verb]}).values())
+
+
 def test_python_example_runs(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
@@ -43,7 +48,7 @@ def test_verbs_and_options_exist(page):
     code = r"(?:`|^ {4}(?:.*\s)?)microtomo ([a-z]+)([^`#\n|]*)"  # in line, or an indented line
     for verb, rest in re.findall(code, page.read_text(encoding="utf-8"), re.MULTILINE):
         assert verb in VERBS, f"{name_of(page)}: there is no `microtomo {verb}`"
-        known = {option for parameter in VERBS[verb].params for option in (*parameter.opts, *parameter.secondary_opts)}
+        known = {o for command in commands_of(verb) for p in command.params for o in (*p.opts, *p.secondary_opts)}
         for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest):
             assert option in {*known, "--help", "-h"}, f"{name_of(page)}: `microtomo {verb}` has no option {option}"
 
