@@ -91,3 +91,15 @@ def test_evaluate_wants_two_files_or_all(capsys):
     assert main(["evaluate", "--all", "a.h5", "b.h5"]) == 2
     assert main(["evaluate", "--all", "--method", "zzz"]) == 1
     assert "no method for scans matches 'zzz'" in capsys.readouterr().err
+
+
+def test_interrupted_training_says_what_stays(tmp_path, capsys, monkeypatch):
+    """Its checkpoints stay, whatever other verbs do with unfinished output."""
+
+    def interrupted(config, folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("microtomo.training.run.train", interrupted)
+    assert main(["train", "conv3", "-o", str(tmp_path / "run")]) == 130
+    told = capsys.readouterr().err
+    assert told == f"interrupted: finished epochs stay in {tmp_path / 'run'}, the same command goes on from there\n"

@@ -87,6 +87,21 @@ def _train(
     grid: list[str] | None,
     as_json: bool,
 ) -> None:
+    try:
+        _trained(configure, folder, family, grid, as_json)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: finished epochs stay in {folder}, the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+
+
+def _trained(
+    configure: Callable[[list[str]], RunConfig],
+    folder: Path,
+    family: Family[Any, Any],
+    grid: list[str] | None,
+    as_json: bool,
+) -> None:
+    """One run, or one for each point of a grid."""
     if not grid:
         _run(configure([]), folder, family, as_json)
         return
