@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 import torch
@@ -77,24 +77,34 @@ def _estimates(network: SemNetwork, config: TrainConfig, samples: int) -> Iterat
 
 
 def _choose_weighing(network: SemNetwork, head: LevelsHead | VoxelHead, config: TrainConfig, samples: int) -> None:
-    """Trust in the scan and votes of the layers, for each noise level those with the highest mean IoU."""
-    stack, shape = config.network.stack, config.network
-    classes = ["empty", *stack.symbols]
+    """Votes of the layers under full trust in the scan, then how much trust, with the highest mean IoU, for each
+    noise level."""
+    shape = config.network
+    classes = ["empty", *shape.stack.symbols]
     device = next(network.parameters()).device
-    ways = list(product(_TRUSTS, product((0.0, 1.0), repeat=len(stack.layers))))
+    ballots = list(product((0.0, 1.0), repeat=len(shape.stack.layers)))
     for row, noise in enumerate(NOISES):
-        scores = torch.zeros(len(ways))
+        trust, votes = head.weighing.trust[row], head.weighing.votes[row]
+        seen = []
         for signal, thickness, problem in _scans(_config(config, _KINDS), samples, noise):
             signal = signal.to(device)
-            output = network(signal, problem.noise.to(signal))
             truth = thickness_to_volume(thickness, shape.depth, shape.voxel_nm)
-            for i, (trust, votes) in enumerate(ways):
-                head.weighing.trust[row] = trust
-                head.weighing.votes[row] = torch.tensor(votes)
-                scores[i] += voxel_scores(head.estimate(output, signal, problem).volume.cpu(), truth, classes).miou
-        trust, votes = ways[int(scores.argmax())]
-        head.weighing.trust[row] = trust
-        head.weighing.votes[row] = torch.tensor(votes)
+            seen.append((network(signal, problem.noise.to(signal)), signal, problem, truth))
+
+        def miou(seen: list[tuple[Tensor, Tensor, Problem, Tensor]] = seen) -> float:
+            found = [head.estimate(output, signal, problem).volume.cpu() for output, signal, problem, _ in seen]
+            return voxel_scores(torch.cat(found), torch.cat([truth for *_, truth in seen]), classes).miou
+
+        def best(target: Tensor, ways: Iterable[float | Sequence[float]]) -> None:
+            scores = {}
+            for way in ways:
+                target.copy_(torch.tensor(way))
+                scores[way] = miou()
+            target.copy_(torch.tensor(max(scores, key=scores.__getitem__)))
+
+        trust.fill_(1)
+        best(votes, ballots)
+        best(trust, _TRUSTS)
 
 
 def _level_means(head: LevelsHead, config: TrainConfig, samples: int) -> Tensor:
