@@ -26,11 +26,12 @@ demo: $(INSTALLED)  ## simulate, reconstruct with every solver, score, draw: see
 	@tools/need-packages "3D pictures" libegl1 libgl1-mesa-dri
 	$(BIN)/microtomo demo -o $(DEMO)
 
-picture: $(INSTALLED)  ## draw the picture of the README
+picture: $(INSTALLED)  ## draw the pictures of README and docs
 	@mkdir -p build docs/images
 	$(BIN)/microtomo generate build/picture_scan.h5 --samples 2 --seed 7
 	$(BIN)/microtomo reconstruct build/picture_scan.h5 --samples 1 -o build/picture.h5
 	$(BIN)/microtomo render build/picture.h5 --title "Reconstructed by map" --size 1000x720 -o docs/images/reconstruction.png
+	$(BIN)/microtomo design --images 3 -o docs/images/design.png
 
 # One thread a worker: the workers already fill the cores.
 test: $(TESTABLE)  ## all tests and notebooks, in two processes (JOBS=4 for four; TESTS=tests/cli for some)

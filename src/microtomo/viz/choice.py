@@ -122,7 +122,8 @@ def about(design: Design) -> str:
         "single pixels can have them at best. The noise is that of an image of a scan of all "
         f"{len(stack.energies_kev)} energies. Equal dose a scan: fewer images share the dose of all, so each has less "
         "noise. Equal dose an image: every image keeps its noise.\n\n"
-        f"Best distribution of the dose of a scan: {most}; error {_errors(design, curves.least_nm)}.\n\n"
+        f"Best distribution of the dose of a scan: {most}; error {_errors(design, curves.least_nm)}, "
+        "least for all layers together, each in units of its range.\n\n"
         f"Best {len(design.chosen.indices)}, equal dose {'a scan' if design.question.dose == 'total' else 'an image'}: "
         f"{_list(design.chosen.energies_kev)} keV; error {_errors(design, design.chosen.error_nm)}."
     )
