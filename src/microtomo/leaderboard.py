@@ -15,6 +15,7 @@ from microtomo.inversion import reconstruct
 from microtomo.materials import Stack, load_stack
 from microtomo.metrics import thickness_scores, voxel_scores
 from microtomo.registry import Method
+from microtomo.reproduce.sem.published import EXPERIMENTAL
 from microtomo.scan import Scan
 from microtomo.simulate.detector import Detector
 from microtomo.simulate.seeds import NOISE, derive_seed
@@ -27,10 +28,6 @@ TEST_SEED = 20_301_122
 VALIDATION_SEED = 20_301_101
 """Seed of the structures that settings are chosen on."""
 SAMPLES = 40
-PUBLISHED_EXPERIMENTAL = {
-    "tikhonov": 0.572, "conv3": 0.336, "unet": 0.523, "stacked-unet": 0.541, "unet3d": 0.684, "uvnet": 0.734,
-}  # fmt: skip
-"""mIoU on the experimental structure (report, Tables 2.1 and 2.2)."""
 SCORES = Path(__file__).parent / "weights" / "scores.json"
 
 
@@ -114,7 +111,7 @@ def run_trial(trial: Trial, method: Method, samples: int = SAMPLES, seed: int = 
     if trial.name == "test set":
         published = method.published_miou
     elif trial.kind == "experimental":
-        published = PUBLISHED_EXPERIMENTAL.get(method.name)
+        published = EXPERIMENTAL[method.name][0] if method.name in EXPERIMENTAL else None
     return Entry(
         trial=trial.name,
         method=method.name,

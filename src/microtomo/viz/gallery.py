@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from microtomo.materials import Stack
+from microtomo.reproduce.sem import published
 from microtomo.scan import Reconstruction, Scan
 from microtomo.viz import figures
 from microtomo.viz.page import Cell, Picture, Section, Table
@@ -29,13 +30,9 @@ class Published:
     experimental: float
 
 
-PUBLISHED = (
-    Published("Tikhonov (report)", 0.617, 0.572),
-    Published("3Conv-to-2d (report)", 0.633, 0.336),
-    Published("UNet-to-2d (report)", 0.953, 0.523),
-    Published("stacked UNet (report)", 0.909, 0.541),
-    Published("UNet-to-3d (report)", 0.620, 0.684),
-    Published("hybrid UVNet (report)", 0.938, 0.734),
+PUBLISHED = tuple(
+    Published(f"{name} (report)", published.TEST[method][0], published.EXPERIMENTAL[method][0])
+    for method, name in published.NAMES.items()
 )
 """Figures of the SEM microtomography report."""
 

@@ -4,7 +4,6 @@ what quality costs."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, StrMethodFormatter
+from matplotlib.transforms import Bbox
 
 from microtomo.information import fisher_information, precision_nm
 from microtomo.materials import Stack, load_stack
@@ -24,6 +24,10 @@ from microtomo.simulate.detector import Detector
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
 
+_SIDES = (
+    (1, 0, "left", "center"), (-1, 0, "right", "center"), (0, -1, "center", "top"), (0, 1, "center", "bottom"),
+    (0.3, -1, "left", "top"), (0.3, 1, "left", "bottom"), (-0.3, -1, "right", "top"), (-0.3, 1, "right", "bottom"),
+)  # fmt: skip
 Sweep = Mapping[str, Mapping[float, Measured]]
 """Results by method and relative noise."""
 MAPPED = ("tikhonov", "likelihood", "unet", "uvnet", "map")
@@ -166,18 +170,23 @@ def cost_figure(quality: Mapping[str, float], costs: Mapping[str, Cost]) -> Figu
 
 
 def _label(figure: Figure, axis: Axes, dots: Sequence[tuple[str, float, float, float]]) -> None:
-    """Write text beside dots (text, x, y, area), on the first side where it covers no other text."""
+    """Write text beside dots (text, x, y, area), on the first side where it covers no dot and no other text."""
     figure.draw_without_rendering()
-    taken: list[Any] = []
-    sides = ((1, 0, "left", "center"), (-1, 0, "right", "center"), (0, 1, "center", "bottom"), (0, -1, "center", "top"))
+    point = figure.dpi / 72
+    taken = []
+    for _, x, y, area in dots:
+        across, along = axis.transData.transform((x, y))
+        side = point * area**0.5
+        taken.append(Bbox.from_bounds(across - side / 2, along - side / 2, side, side))
     for text, x, y, area in dots:
-        away = 4 + 0.55 * area**0.5
-        for dx, dy, across, along in sides:
+        away = 3 + 0.5 * area**0.5
+        for dx, dy, h, v in _SIDES:
             told = axis.annotate(
-                text, (x, y), xytext=(away * dx, away * dy), textcoords="offset points", ha=across, va=along, fontsize=8
+                text, (x, y), xytext=(away * dx, away * dy), textcoords="offset points", ha=h, va=v, fontsize=8
             )
             box = told.get_window_extent()
-            told.set_visible(not any(box.overlaps(other) for other in taken))
+            outside = box.x0 < axis.bbox.x0 or box.x1 > axis.bbox.x1
+            told.set_visible(not outside and not any(box.overlaps(other) for other in taken))
             if told.get_visible():
                 break
         told.set_visible(True)
