@@ -18,6 +18,7 @@ from microtomo.viz.figures import new_figure, save_figure, styled
 from microtomo.viz.page import Picture, Report, Section, Table, write_report
 
 _SHOWN = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)  # numbers of images in the table, beside the chosen and the largest
+_UNSEEN = 0.9  # of the deviation that a guess within the range has
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def choice_figure(design: Design) -> Figure:
         axis.set_title(f"{stack.symbols[k]}, 0 to {stack.max_nm[k]:g} nm")
         axis.set_ylabel(f"error of {stack.symbols[k]} [nm]")
         axis.set_xlabel("number of images")
+        axis.set_xlim(0, len(curves.best) + 1)
         _tidy(axis)
     handles, names = axis.get_legend_handles_labels()
     upper.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
@@ -85,14 +87,16 @@ def choice_figure(design: Design) -> Figure:
     which.set_title(f"best energies, equal dose {'an' if kind == 'image' else 'a'} {kind}; circles: chosen")
     which.set_xlabel("beam energy [keV]")
     which.set_ylabel("number of images")
+    which.set_ylim(0, len(curves.best) + 1)
     step = min(np.diff(stack.energies_kev), default=1.0)
     share = np.asarray(curves.dose) / sum(curves.dose)
     dose.bar(stack.energies_kev, share, width=0.8 * step, color=colours.DARK_GREY)
     dose.set_title("best distribution of the dose")
     dose.set_xlabel("beam energy [keV]")
     dose.set_ylabel("share of the dose")
-    _tidy(which)
-    _tidy(dose)
+    for axis in (which, dose):
+        axis.set_xlim(stack.energies_kev[0] - step, stack.energies_kev[-1] + step)
+        _tidy(axis)
     dose.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
 
@@ -117,6 +121,14 @@ def about(design: Design) -> str:
     stack, curves = design.question.stack, design.curves
     shares = [(e, d / sum(curves.dose)) for e, d in zip(stack.energies_kev, curves.dose, strict=True)]
     most = ", ".join(f"{e:g} keV {s:.0%}" for e, s in shares if s >= 0.01)
+    unseen = [
+        symbol
+        for symbol, top, least in zip(stack.symbols, stack.max_nm, curves.least_nm, strict=True)
+        if least > _UNSEEN * top / 12**0.5
+    ]
+    blind = (
+        f"\n\nSingle pixels tell next to nothing of {' and '.join(unseen)}, whatever the energies." if unseen else ""
+    )
     return (
         f"Errors are root mean squares over {design.question.thickness.shape[1]} combinations of thicknesses, as "
         "single pixels can have them at best. The noise is that of an image of a scan of all "
@@ -125,7 +137,7 @@ def about(design: Design) -> str:
         f"Best distribution of the dose of a scan: {most}; error {_errors(design, curves.least_nm)}, "
         "least for all layers together, each in units of its range.\n\n"
         f"Best {len(design.chosen.indices)}, equal dose {'a scan' if design.question.dose == 'total' else 'an image'}: "
-        f"{_list(design.chosen.energies_kev)} keV; error {_errors(design, design.chosen.error_nm)}."
+        f"{_list(design.chosen.energies_kev)} keV; error {_errors(design, design.chosen.error_nm)}.{blind if unseen else ''}"
     )
 
 
