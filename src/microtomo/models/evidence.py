@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -64,25 +65,38 @@ class Levels:
 
 
 class Weighing(nn.Module):
-    """How much the scan's likelihood counts beside the network, and which layers' pixels vote: calibrated buffers.
+    """How much the scan's likelihood counts beside the network, which layers' pixels vote, and how wide error bars are.
 
     ``trust`` (len(NOISES),) is the exponent of the likelihood: a network has seen the pixel too, so that both are
     not independent. ``votes`` (len(NOISES), l) is 1 where a layer's voxels take part in the vote of
-    :func:`level_shares`. Both are those of the calibrated noise level that is nearest.
+    :func:`level_shares`. Both are those of the calibrated noise level that is nearest. ``scale`` (len(NOISES), l)
+    multiplies the deviation, interpolated in the logarithm of the noise.
     """
 
     trust: Tensor
     votes: Tensor
+    scale: Tensor
 
     def __init__(self, layers: int) -> None:
         super().__init__()
         self.register_buffer("trust", torch.zeros(len(NOISES)))
         self.register_buffer("votes", torch.zeros(len(NOISES), layers))
+        self.register_buffer("scale", torch.ones(len(NOISES), layers))
 
     def at(self, noise: float) -> tuple[float, list[bool]]:
         """Trust and votes for a noise level."""
         near = min(range(len(NOISES)), key=lambda i: abs(math.log(max(noise, 1e-9) / NOISES[i])))
         return float(self.trust[near]), [bool(v > 0) for v in self.votes[near]]
+
+    def scaled(self, deviation: Tensor, problem: Problem) -> Tensor:
+        """Deviation (n, l, y, x) [nm] with 95 % of the pixels inside 1.96 of it, at most a layer's range."""
+        top = deviation.new_tensor(problem.stack.max_nm)[:, None, None]
+        scales = self.scale.cpu().numpy()
+        each = [
+            [np.interp(math.log(max(float(noise), 1e-9)), np.log(NOISES), column) for column in scales.T]
+            for noise in problem.noise
+        ]
+        return torch.minimum((deviation * deviation.new_tensor(each)[..., None, None]).clamp_min(1e-4), top)
 
 
 def weigh(

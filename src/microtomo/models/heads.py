@@ -57,12 +57,11 @@ class LevelsHead(nn.Module):
 
     Levels are whole steps of ``step_nm``; level i stands for thicknesses from i to i + 1 steps, so that a voxel's
     face is never inside one. ``value`` [nm] is the mean thickness that a level stands for, learnt from what it held
-    in training; ``scale`` (l,) multiplies the deviation; ``weighing`` says how the scan itself counts beside the
-    network (all three from calibration on validation seeds).
+    in training; ``weighing`` says how the scan itself counts beside the network (both from calibration on
+    validation seeds).
     """
 
     value: Tensor
-    scale: Tensor
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
@@ -71,7 +70,6 @@ class LevelsHead(nn.Module):
         self.channels = sum(self.counts)
         steps = zip(self.counts, self.step_nm, strict=True)
         self.register_buffer("value", torch.cat([torch.arange(n) * step for n, step in steps]))
-        self.register_buffer("scale", torch.ones(len(self.counts)))
         self.weighing = Weighing(len(self.counts))
 
     def index(self, thickness: Tensor) -> Tensor:
@@ -98,8 +96,9 @@ class LevelsHead(nn.Module):
             """Layers are independent to the network; what ties them together is the scan."""
             return score.mul_(settings[i][0]).addmm_(log[i, :, part].T, hot)
 
-        found = weigh(opinion, levels, signal, problem, [votes for _, votes in settings])
-        return _calibrated(found, self.scale, signal, problem)
+        votes = [votes for _, votes in settings]
+        thickness, deviation, volume = weigh(opinion, levels, signal, problem, votes)
+        return Estimate(thickness, self.weighing.scaled(deviation, problem), volume, _all_converged(signal))
 
 
 class VoxelHead(nn.Module):
@@ -107,17 +106,13 @@ class VoxelHead(nn.Module):
 
     ``with_empty``: c = layers + 1 logits with "empty" first (UNet-to-3d); else c = layers values and a voxel whose
     values are all below 0.5 is empty (hybrid UVNet). Where in its voxels a thickness lies is what the scan itself
-    says. ``scale`` (l,) multiplies the deviation; ``weighing`` says how the scan counts beside the network (both
-    from calibration on validation seeds).
+    says. ``weighing`` says how the scan counts beside the network (from calibration on validation seeds).
     """
-
-    scale: Tensor
 
     def __init__(self, stack: Stack, depth: int, voxel_nm: float, with_empty: bool) -> None:
         super().__init__()
         self.depth, self.voxel_nm, self.with_empty = depth, voxel_nm, with_empty
         self.channels = len(stack.layers) + with_empty
-        self.register_buffer("scale", torch.ones(len(stack.layers)))
         self.weighing = Weighing(len(stack.layers))
 
     def logits(self, output: Tensor) -> Tensor:
@@ -141,21 +136,15 @@ class VoxelHead(nn.Module):
             within = evidence_within(score, held, len(columns))
             return score.add_((flat[i, :, part].T - (1 - settings[i][0]) * within)[:, held])
 
-        found = weigh(opinion, levels, signal, problem, [votes for _, votes in settings])
-        return _calibrated(found, self.scale, signal, problem)
+        votes = [votes for _, votes in settings]
+        thickness, deviation, volume = weigh(opinion, levels, signal, problem, votes)
+        return Estimate(thickness, self.weighing.scaled(deviation, problem), volume, _all_converged(signal))
 
 
 def level_step(max_nm: float) -> float:
     """Width [nm] of a level of a layer: the least of 1, 2.5, 5 times a power of ten that leaves 30 levels or fewer."""
     power = 10.0 ** math.floor(math.log10(max_nm / _FINEST))
     return next(power * m for m in (1, 2.5, 5, 10) if max_nm / (power * m) <= _FINEST + 1e-6)
-
-
-def _calibrated(found: tuple[Tensor, Tensor, Tensor], scale: Tensor, signal: Tensor, problem: Problem) -> Estimate:
-    thickness, deviation, volume = found
-    top = thickness.new_tensor(problem.stack.max_nm)[:, None, None]
-    deviation = torch.minimum((deviation * scale[:, None, None]).clamp_min(1e-4), top)
-    return Estimate(thickness, deviation, volume, _all_converged(signal))
 
 
 def _all_converged(signal: Tensor) -> Tensor:

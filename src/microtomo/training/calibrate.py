@@ -27,27 +27,39 @@ _SLACKS = torch.linspace(0, 0.02, 21)  # in shares of a layer's range
 
 
 def calibrate(network: SemNetwork, config: TrainConfig, samples: int = _SAMPLES) -> None:
-    """Set the buffers of the head on validation samples, at the usual noise level, from Perlin terraces as published.
+    """Set the buffers of the head on validation samples.
 
-    The deviation of each layer is scaled so that 95 % of the pixels lie within 1.96 of it; levels get the mean
-    thickness that they held; the scan's likelihood and the votes of pixels get the say that finds the most voxels; a
-    thickness head gets the slack that loses the fewest.
+    The deviation of each layer is scaled so that 95 % of the pixels lie within 1.96 of it, on Perlin terraces as
+    published; levels get the mean thickness that they held; the scan's likelihood and the votes of pixels get the say
+    that finds the most voxels (all of it at each level of NOISES). A thickness head is scaled at the usual noise level,
+    and gets the slack that loses the fewest voxels.
     """
     network.eval()
-    head, stack = network.head, config.network.stack
+    head = network.head
     with torch.inference_mode():
+        if isinstance(head, ThicknessHead):
+            head.scale.fill_(1)
+            found = list(_estimates(network, config, samples))
+            head.slack.copy_(_best_slack(found, head.range_nm.cpu()))
+            head.scale.copy_(_scales(found))
+            return
         if isinstance(head, LevelsHead):
             head.value.copy_(_level_means(head, config, samples))
-        if not isinstance(head, ThicknessHead):
-            _choose_weighing(network, head, config, min(samples, config.data.validation, _FEW))
-        found = list(_estimates(network, config, samples))
-        if isinstance(head, ThicknessHead):
-            head.slack.copy_(_best_slack(found, head.range_nm.cpu()))
-        for k in range(len(stack.layers)):
-            error = torch.cat([(e.thickness[:, k] - t[:, k]).abs().flatten() for e, t in found])
-            spread = torch.cat([e.uncertainty[:, k].flatten() for e, _ in found])
-            ratio = (error / spread.clamp_min(1e-9)).double()
-            head.scale[k] = float(torch.quantile(_thinned(ratio), _INSIDE)) / _HALF_WIDTH
+        _choose_weighing(network, head, config, min(samples, config.data.validation, _FEW))
+        head.weighing.scale.fill_(1)
+        scales = [_scales(list(_estimates(network, config, samples, noise))) for noise in NOISES]
+        head.weighing.scale.copy_(torch.stack(scales))
+
+
+def _scales(found: list[tuple[Estimate, Tensor]]) -> Tensor:
+    """Factor of each layer's deviation with which 95 % of the pixels are inside 1.96 of it."""
+    scales = []
+    for k in range(found[0][1].shape[1]):
+        error = torch.cat([(e.thickness[:, k] - t[:, k]).abs().flatten() for e, t in found])
+        spread = torch.cat([e.uncertainty[:, k].flatten() for e, _ in found])
+        ratio = (error / spread.clamp_min(1e-9)).double()
+        scales.append(float(torch.quantile(_thinned(ratio), _INSIDE)) / _HALF_WIDTH)
+    return torch.tensor(scales)
 
 
 def _config(config: TrainConfig, kinds: dict[str, float]) -> TrainConfig:
@@ -64,11 +76,12 @@ def _scans(config: TrainConfig, samples: int, noise: float | None = None) -> Ite
         yield signal, thickness[None], Problem(shape.stack, shape.contrast, level, shape.depth, shape.voxel_nm)
 
 
-def _estimates(network: SemNetwork, config: TrainConfig, samples: int) -> Iterator[tuple[Estimate, Tensor]]:
+def _estimates(
+    network: SemNetwork, config: TrainConfig, samples: int, noise: float | None = None
+) -> Iterator[tuple[Estimate, Tensor]]:
     """Estimates and true thickness of validation samples, Perlin terraces, one by one."""
-    network.head.scale.fill_(1)
     device = next(network.parameters()).device
-    for signal, thickness, problem in _scans(_config(config, {"perlin": 1.0}), samples):
+    for signal, thickness, problem in _scans(_config(config, {"perlin": 1.0}), samples, noise):
         found = network.estimate(signal.to(device), problem)
         yield (
             Estimate(*(f.cpu() for f in (found.thickness, found.uncertainty, found.volume, found.converged))),
