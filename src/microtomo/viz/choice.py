@@ -137,8 +137,8 @@ def about(design: Design) -> str:
         f"Best distribution of the dose of a scan: {most}; error {_errors(design, curves.least_nm)}, "
         "least for all layers together, each in units of its range.\n\n"
         f"Best {len(design.chosen.indices)}, equal dose {'a scan' if design.question.dose == 'total' else 'an image'}: "
-        f"{_list(design.chosen.energies_kev)} keV; error {_errors(design, design.chosen.error_nm)}.{blind if unseen else ''}"
-    )
+        f"{_list(design.chosen.energies_kev)} keV; error {_errors(design, design.chosen.error_nm)}."
+    ) + blind
 
 
 def choice_table(design: Design) -> Table:
