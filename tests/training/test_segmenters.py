@@ -2,6 +2,7 @@
 
 import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,6 +195,23 @@ def test_folds_are_trained_once_each_from_one_first_stage(tmp_path, monkeypatch)
     other = FoldTrainer("graphene-unet", tmp_path, [*SMALL, "data.synthetic=2", "epochs=1"], [*SMALL, "epochs=2"])
     with pytest.raises(MicrotomoError, match="holds a run with other settings"):
         protocol.cross_validate(data, other, plan)
+
+
+def test_the_recipe_of_the_first_stage_is_that_of_the_folds():
+    recipe = Path(__file__).parents[2] / "recipes" / "graphene-unet-first.toml"
+    assert load_segmenter_run("graphene-unet", recipe) == load_segmenter_run(
+        "graphene-unet", None, FIRST["graphene-unet"]
+    )
+
+
+def test_part_of_the_samples_keep_their_noise():
+    """Interpolated noise has less variance; what is not zoomed has all of it."""
+    rng = np.random.default_rng(1)
+    noise = Pairs([rng.standard_normal((64, 64), dtype=np.float32)], [np.zeros((64, 64), bool)])
+    plain = ["data.contrast=0", "data.brightness=0", "data.zoom=[1.2, 1.3]"]
+    for share, expected in ((0.0, 40), (1.0, 0), (0.4, 24)):
+        samples = PairSamples(config_of(*plain, f"data.zoomed={share}"), Pairs((), ()), noise)
+        assert abs(sum(float(samples[i][0].std()) > 0.9 for i in range(40)) - expected) <= 10 * share * (1 - share) * 4
 
 
 def test_the_table_has_networks_by_name_and_one_choice_of_folds(monkeypatch):

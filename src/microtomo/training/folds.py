@@ -24,16 +24,16 @@ _PUBLISHED = (*_COMMON, "dice=0", "optimiser.learning_rate=7e-4", "optimiser.wei
 _SYNTHETIC = ("seed=21", "data.synthetic=500", "data.epoch=1000")
 
 FIRST = {
-    "graphene-unet": (*_COMMON, *_SYNTHETIC, "epochs=12"),
+    "graphene-unet": (*_COMMON, *_SYNTHETIC, "epochs=8"),
     "graphene-unet-7": (*_PUBLISHED, *_SYNTHETIC, "epochs=3"),
     "graphene-unet-9": (*_PUBLISHED, *_SYNTHETIC, "epochs=3"),
 }
 """Settings of the first stage, on synthetic images alone, once for all folds."""
 
 THEN = {
-    "graphene-unet": (*_COMMON, "epochs=8"),
-    "graphene-unet-7": (*_PUBLISHED, "epochs=5"),
-    "graphene-unet-9": (*_PUBLISHED, "epochs=5"),
+    "graphene-unet": (*_COMMON, "epochs=4", "optimiser.learning_rate=5e-4"),
+    "graphene-unet-7": (*_PUBLISHED, "epochs=2"),
+    "graphene-unet-9": (*_PUBLISHED, "epochs=2"),
 }
 """Settings of the training on a fold's images. Nothing is validated: the weights are those of the last epoch."""
 

@@ -35,8 +35,9 @@ class PairsConfig(Samples):
     ``folder``: images NAME.png with masks NAME_LABEL.png. ``synthetic``: images made before training; a sample is one
     of them with probability ``synthetic_share``, always where there is no folder. ``validation``: share of the folder
     kept apart to score each epoch, 0 for none; ``session``: characters at the start of a name that tell its session,
-    which is kept apart as a whole, 0 where each image is its own. A sample is ``crop`` pixels a side of an image
-    enlarged by ``zoom`` (evenly in its logarithm), turned by one of eight symmetries, with its contrast inverted with
+    which is kept apart as a whole, 0 where each image is its own. A sample is ``crop`` pixels a side, with
+    probability ``zoomed`` of an image enlarged by ``zoom`` (evenly in its logarithm), else as recorded: interpolation
+    takes noise away that a network must know. It is turned by one of eight symmetries, its contrast is inverted with
     probability ``inversion``, multiplied by up to exp(+-``contrast``) and shifted by up to ``brightness`` deviations.
     """
 
@@ -47,6 +48,7 @@ class PairsConfig(Samples):
     session: Annotated[int, Field(ge=0)] = 0
     crop: Annotated[int, Field(ge=32, le=2048)] = 128
     zoom: tuple[Annotated[float, Field(gt=0.1)], Annotated[float, Field(lt=10)]] = (0.8, 1.35)
+    zoomed: Share = 0.4
     inversion: Share = 0.5
     contrast: Annotated[float, Field(ge=0, le=2)] = 0.25
     brightness: Annotated[float, Field(ge=0, le=2)] = 0.2
@@ -105,7 +107,8 @@ class PairSamples(Dataset[tuple[Tensor, Tensor]]):
         number = int(draw.integers(len(images)))
         image, mask = images[number], pairs.masks[number]
         low, high = data.zoom
-        side = round(data.crop / (low * (high / low) ** draw.random()))
+        zoom = low * (high / low) ** draw.random() if draw.random() < data.zoomed else 1.0
+        side = round(data.crop / zoom)
         rows, columns = (min(side, size) for size in image.shape)
         y, x = (int(draw.integers(size - cut + 1)) for size, cut in zip(image.shape, (rows, columns), strict=True))
         cut = np.stack([image[y : y + rows, x : x + columns], mask[y : y + rows, x : x + columns]], dtype=np.float32)
