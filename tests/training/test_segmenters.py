@@ -199,9 +199,8 @@ def test_folds_are_trained_once_each_from_one_first_stage(tmp_path, monkeypatch)
 
 def test_the_recipe_of_the_first_stage_is_that_of_the_folds():
     recipe = Path(__file__).parents[2] / "recipes" / "graphene-unet-first.toml"
-    assert load_segmenter_run("graphene-unet", recipe) == load_segmenter_run(
-        "graphene-unet", None, FIRST["graphene-unet"]
-    )
+    of_folds = load_segmenter_run("graphene-unet", None, FIRST["graphene-unet"])
+    assert load_segmenter_run("graphene-unet", recipe) == of_folds
 
 
 def test_part_of_the_samples_keep_their_noise():
