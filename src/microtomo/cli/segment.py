@@ -93,9 +93,7 @@ def write(found: Segmentation, path: Path, mask_path: Path, maps: bool = False) 
 
     write_picture(mask_path, np.where(found.mask, 255, 0).astype(np.uint8), (path,))
     name = mask_path.stem.removesuffix("_mask")
-    write_picture(
-        mask_path.with_name(f"{name}_overlay.png"), overlay(read_micrograph(path).image, found.mask), (path,)
-    )
+    write_picture(mask_path.with_name(f"{name}_overlay.png"), overlay(read_micrograph(path).image, found.mask), (path,))
     values = {"probability": found.probability, "uncertainty": found.uncertainty} if maps else {}
     for kind, value in values.items():
         if value is not None:
