@@ -15,6 +15,7 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import nbformat
 import pytest
 import tifffile
@@ -179,6 +180,22 @@ def test_notebooks_are_valid_and_stored_without_outputs(path):
             assert not cell.outputs
             assert cell.execution_count is None
     assert set(json.loads(text)["metadata"]) == {"kernelspec", "language_info"}, "clear what editors add"
+
+
+def test_files_hold_what_the_page_of_files_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", "scan.h5", "--samples", "2", "--size", "16"]) == 0
+    assert main(["reconstruct", "scan.h5", "--method", "likelihood", "-o", "rec.h5"]) == 0
+    page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    for heading, name in (("Scan", "scan.h5"), ("Reconstruction", "rec.h5")):
+        told = "\n".join(re.findall(r"^ {4}(.*)$", page.split(f"## {heading}\n")[1].split("\n## ")[0], re.MULTILINE))
+        with h5py.File(name) as file:
+            for path in re.findall(r"/entry(?:/\w+)*", told):
+                assert path in file, f"{name} has no {path}"
+            for attribute in re.findall(r"@(\w+)", told):
+                assert attribute in file["entry"].attrs, f"{name} has no attribute {attribute}"
+            unsaid = {name for name in file["entry"] if f"/entry/{name}" not in told}
+            assert not unsaid
 
 
 def test_there_are_notebooks():
