@@ -37,9 +37,8 @@ def images() -> list[np.ndarray]:
 
 def main() -> None:
     threads = torch.get_num_threads()
-    print(
-        f"{platform.processor() or platform.machine()}, NumPy {np.__version__}, torch {torch.__version__}, {threads=}"
-    )
+    versions = f"NumPy {np.__version__}, torch {torch.__version__}"
+    print(f"{platform.processor() or platform.machine()}, {versions}, threads: {threads}")
     drawn = images()
     for name, options, rounds in METHODS:
         run = partial(get_method(name).run, **options)
@@ -55,8 +54,8 @@ def main() -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         print(
-            f"{name} {options or ''}: {1e3 * np.median(wall):.2f} ms an image (median), {1e3 * min(wall):.2f} ms (least); time on the "
-            f"core {1e3 * np.median(core):.2f} ms (median); {peak / 2**20:.1f} MiB on top of the image"
+            f"{name} {options or ''}: {1e3 * np.median(wall):.2f} ms an image (median), {1e3 * min(wall):.2f} ms "
+            f"(least); processor time {1e3 * np.median(core):.2f} ms (median); {peak / 2**20:.1f} MiB on top of the image"
         )
 
 
