@@ -55,7 +55,7 @@ def main() -> None:
         tracemalloc.stop()
         print(
             f"{name} {options or ''}: {1e3 * np.median(wall):.2f} ms an image (median), {1e3 * min(wall):.2f} ms "
-            f"(least); processor time {1e3 * np.median(core):.2f} ms (median); {peak / 2**20:.1f} MiB on top of the image"
+            f"(least); processor time {1e3 * np.median(core):.2f} ms (median); {peak / 2**20:.1f} MiB beside the image"
         )
 
 
