@@ -20,9 +20,9 @@ def sem(
         bool, typer.Option("--quick", help="Few structures, short trainings: minutes, not hours.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default all cores.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only this method; may be repeated.", hidden=True)] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method; may be repeated.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Such as samples=100.", hidden=True)
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Such as samples=100.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -77,7 +77,7 @@ def _progress() -> Iterator[Progress]:
         nonlocal told, before
         before = done if before is None else before
         now = time.monotonic()
-        if now - told >= 10 and done > before:
+        if now - told >= 10 and done - before > 0.02 * total:
             told = now
             left = (total - done) * (now - started) / (done - before)
             typer.echo(f"{done / total:.0%}, about {left / 60:.1f} min left; {label}", err=True)

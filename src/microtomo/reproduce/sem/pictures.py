@@ -121,18 +121,19 @@ def drawings(settings: Settings) -> list[Drawing]:
     return made + [Drawing(first, m, "gold") for m in ("truth", *SOLID) if m == "truth" or m in first.tasks]
 
 
-def agreement(shown: Shown, folder: Path) -> dict[str, float]:
-    """Mean IoU of one structure by method, published protocol."""
+def agreement(shown: Shown, folder: Path) -> dict[str, tuple[float, float]]:
+    """Mean IoU of one structure by method, published protocol, and the IoU of its gold."""
     recs, truth = shown.found(folder)
     classes = ["empty", *load_stack(STACK).symbols]
-    return {m: voxel_scores(rec.volume, thickness_to_volume(truth), classes).miou for m, rec in recs.items()}
+    scores = {m: voxel_scores(rec.volume, thickness_to_volume(truth), classes) for m, rec in recs.items()}
+    return {m: (s.miou, s.iou[1]) for m, s in scores.items()}
 
 
 @styled
 def gallery_figure(
-    rows: Mapping[str, Sequence[Drawing]], scores: Mapping[str, Mapping[str, float]], folder: Path
+    rows: Mapping[str, Sequence[Drawing]], scores: Mapping[str, Mapping[str, tuple[float, float]]], folder: Path
 ) -> Figure:
-    """3D pictures: a row a structure, truth first; below each the mean IoU of its volume."""
+    """3D pictures: a row a structure, truth first; below each the mean IoU of its volume, or of gold its IoU."""
     columns = max(len(row) for row in rows.values())
     figure = new_figure(0.4 + 2.2 * columns, 0.45 + 1.95 * len(rows))
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -142,7 +143,8 @@ def gallery_figure(
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
             score = scores.get(name, {}).get(drawing.method)
-            axis.set_xlabel("" if score is None else f"mIoU {score:.3f}", labelpad=1)
+            if score is not None:
+                axis.set_xlabel(f"IoU {score[1]:.3f}" if drawing.what == "gold" else f"mIoU {score[0]:.3f}", labelpad=1)
             if r == 0:
                 axis.set_title(drawing.method, fontweight="bold")
         axes[r, 0].set_ylabel(name)
