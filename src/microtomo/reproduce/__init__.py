@@ -1,1 +1,1 @@
-"""Published tables with ours beside, one file a table."""
+"""Published work computed again, ours beside: a file or a folder each."""

@@ -1,1 +1,1 @@
-"""The SEM microtomography report, computed again from seeds: one file a table or figure."""
+"""The SEM microtomography report, computed again from seeds, and what it left open."""

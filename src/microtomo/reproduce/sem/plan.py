@@ -68,7 +68,7 @@ class Settings(BaseModel):
 
 
 QUICK = Settings(
-    samples=12, swept=2, charts=2, noises=(0.0, 0.01, 0.02, 0.05, 0.10), batch=2, timed=1, train_pixels=32,
+    samples=16, swept=3, charts=2, noises=(0.0, 0.01, 0.02, 0.05, 0.10), batch=4, timed=1, train_pixels=32,
     train_width=8, train_samples=1600,
 )  # fmt: skip
 """About five minutes on two cores."""
