@@ -184,6 +184,10 @@ def test_folds_are_trained_once_each_from_one_first_stage(tmp_path, monkeypatch)
     plan = protocol.random_folds(len(data), 2)
     result = protocol.cross_validate(data, trainer, plan)
     assert seen[0] is None  # synthetic alone
+    start = network_of(tmp_path / "graphene-unet-first" / "weights.safetensors", SEGMENTERS)
+    image = data.images[0]
+    np.testing.assert_array_equal(trainer([], [])(image).probability, run(start, image, 8, {}).probability)
+    seen.pop()
     for (training, held), given in zip(plan, seen[1::2], strict=True):
         assert [id(image) for image in given.images] == [id(data.images[i]) for i in training]
         assert not {id(image) for image in given.images} & {id(data.images[i]) for i in held}
@@ -216,9 +220,11 @@ def test_part_of_the_samples_keep_their_noise():
 def test_the_table_has_networks_by_name_and_one_choice_of_folds(monkeypatch):
     monkeypatch.setitem(FIRST, "graphene-unet-7", (*SMALL, "epochs=1", "data.synthetic=2"))
     monkeypatch.setitem(THEN, "graphene-unet-7", (*SMALL, "epochs=1"))
-    told = list(graphene.table(labelled(), ["graphene-unet-7"], 2, (0,), splits=["by date"]))
-    assert [(row.method, row.folds) for row in told] == [("graphene-unet-7", "by date")]
-    assert 0 <= told[0].pooled.accuracy <= 1
+    told = list(graphene.table(labelled(), ["graphene-unet-7"], 2, (0, 1), splits=["by date", "synthetic"]))
+    assert {row.method for row in told} == {"graphene-unet-7"}
+    assert [row.folds for row in told] == ["by date", "synthetic"]
+    assert [len(row.outcomes) for row in told] == [2, 1]
+    assert all(0 <= row.pooled.accuracy <= 1 for row in told)
 
 
 def test_a_search_scores_every_combination_and_trains_none_twice(tmp_path):

@@ -20,7 +20,8 @@ def graphene(
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
     repeats: Annotated[int, typer.Option(min=1, help="How often, with new folds each time.")] = 2,
     split: Annotated[
-        list[str] | None, typer.Option(help="random (as published) or 'by date'; may be repeated; else both.")
+        list[str] | None,
+        typer.Option(help="random (as published), 'by date', or synthetic (no image trained on); else the first two."),
     ] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder that keeps the training of networks: the same command then goes on.")
@@ -33,11 +34,11 @@ def graphene(
     """Contaminants on graphene in HRTEM (Sadre et al. 2021): Table I on its data, ours beside the published figures."""
     from microtomo.errors import MicrotomoError, nearest
     from microtomo.reproduce import graphene as work
-    from microtomo.tem.protocol import SCHEMES, read_labelled
+    from microtomo.tem.protocol import SCHEMES, SYNTHETIC, read_labelled
 
     for name in split or ():
-        if name not in SCHEMES:
-            raise MicrotomoError(f"no folds are called {name!r}; {nearest(name, list(SCHEMES))}")
+        if name not in (*SCHEMES, SYNTHETIC):
+            raise MicrotomoError(f"no folds are called {name!r}; {nearest(name, [*SCHEMES, SYNTHETIC])}")
     labelled = read_labelled(data)
     rows: list[Row] = []
 

@@ -150,11 +150,15 @@ def _enough(count: int, folds: int, what: str) -> None:
 SCHEMES = ("random", "by date")
 """Choices of folds: the published protocol, and the honest one."""
 
+SYNTHETIC = "synthetic"
+"""No folds: every image is held out, and a method that trains on synthetic images does with those alone."""
+
 
 def schemes(data: Labelled, folds: int = 5, seeds: Sequence[int] = (0, 1)) -> list[tuple[str, int, list[Fold]]]:
-    """Both choices of folds, once a seed: (one of SCHEMES, seed, folds)."""
+    """Both choices of folds, once a seed: (one of SCHEMES, seed, folds); and none, once: (SYNTHETIC, 0, one fold)."""
     random = [("random", seed, random_folds(len(data), folds, seed)) for seed in seeds]
-    return random + [("by date", seed, grouped_folds(data.dates, folds, seed)) for seed in seeds]
+    by_date = [("by date", seed, grouped_folds(data.dates, folds, seed)) for seed in seeds]
+    return [*random, *by_date, (SYNTHETIC, 0, [(np.arange(0), np.arange(len(data)))])]
 
 
 MakeTrainer = Callable[[Path | None], Trainer]

@@ -55,12 +55,13 @@ class FoldTrainer:
         self.folder = folder
 
     def __call__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Segmenter:
-        """Train on these images (y, x) and masks (y, x) alone; returns the trained segmenter."""
+        """Train on these images (y, x) and masks (y, x) alone, or on none; returns the trained segmenter."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        start = train(load_segmenter_run(self.name, None, self.first), self.folder / f"{self.name}-first")
-        config = load_segmenter_run(self.name, None, self.then, start=str(start))
-        weights = train(config, self.folder / f"{self.name}-{_digest(images, masks)}", Pairs(images, masks))
+        weights = train(load_segmenter_run(self.name, None, self.first), self.folder / f"{self.name}-first")
+        if images:
+            config = load_segmenter_run(self.name, None, self.then, start=str(weights))
+            weights = train(config, self.folder / f"{self.name}-{_digest(images, masks)}", Pairs(images, masks))
         network = network_of(weights, SEGMENTERS)
 
         def segmenter(image: np.ndarray) -> Segmentation:
