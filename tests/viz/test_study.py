@@ -58,6 +58,16 @@ def test_open_study_finds_the_scan_that_the_file_names(tmp_path, rec, scan, maps
         open_study(tmp_path / "rec.h5", tmp_path / "rec.h5")
 
 
+def test_a_scan_that_moved_with_the_file_is_found_beside_it(tmp_path, rec, scan):
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    write_scan(before / "scan.h5", scan)
+    with new_reconstruction(before / "rec.h5", None, input=str(before / "scan.h5")) as writer:
+        writer.add(rec)
+    before.rename(after)
+    np.testing.assert_array_equal(open_study(after / "rec.h5").scan.data, scan.data)
+
+
 def test_sections_have_the_area_that_the_plane_cuts():
     bottom, top = np.zeros((6, 8)), np.full((6, 8), 20.0)
     bottom[2:4, 2:4] = top[2:4, 2:4] = 0

@@ -68,7 +68,7 @@ def render(
         from microtomo.viz.figures import save_figure
 
         with naming(file):
-            drawn = _figure(figure, rec, measured, truth, label, pixels, row, scan, sample)
+            drawn = _figure(figure, rec, measured, truth, label, pixels, row, scan, sample, file)
         save_figure(drawn, output)
         return
     if suffix not in (".png", ".html"):
@@ -143,6 +143,7 @@ def _figure(
     row: int | None,
     scan_file: Path | None,
     sample: int,
+    file: Path,
 ) -> Any:
     from microtomo.errors import MicrotomoError
     from microtomo.viz import figures
@@ -172,7 +173,7 @@ def _figure(
     from microtomo.viz.spectrum import spectrum_figure
     from microtomo.viz.study import scan_of
 
-    measured = scan_of(rec, scan_file, sample)
+    measured = scan_of(rec, scan_file, sample, file)
     return spectrum_figure(measured, {rec.method: rec}, pixel or (height // 2, width // 2))
 
 

@@ -141,12 +141,15 @@ def load_study(file: Path, sample: int = 0) -> Study:
     return Study(file.name, None, scan, scan.truth)
 
 
-def scan_of(rec: Reconstruction, given: Path | None, sample: int) -> Scan:
-    """The sample of the scan file, ``given`` or named in the file, that a reconstruction was made from.
+def scan_of(rec: Reconstruction, given: Path | None, sample: int, file: Path) -> Scan:
+    """The sample of the scan file, ``given`` or named in the reconstruction's ``file``, that it was made from.
 
-    Raises MicrotomoError where it is not known, not there, or another scan.
+    A scan that moved with the file is found beside it. Raises MicrotomoError where it is not known, not there, or
+    another scan.
     """
     path = given or (Path(rec.history["input"]) if "input" in rec.history else None)
+    if path is not None and given is None and not path.exists():
+        path = next((p for p in (file.parent / path, file.parent / path.name) if p.exists()), path)
     if path is None or not path.exists():
         told = "names no scan" if path is None else f"was made from {path}, which is not there"
         raise MicrotomoError(f"{told}: give the scan with --scan")

@@ -29,7 +29,7 @@ def open_study(file: str | Path, scan: str | Path | None = None, sample: int = 0
     if study.rec is None:
         return study
     try:
-        found = scan_of(study.rec, None if scan is None else Path(scan), sample)
+        found = scan_of(study.rec, None if scan is None else Path(scan), sample, Path(file))
     except MicrotomoError as error:
         if scan is not None:
             raise
