@@ -6,13 +6,16 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from microtomo.cli.app import main
 from microtomo.errors import MicrotomoError
+from microtomo.reproduce.sem.pictures import Drawing, gallery_figure, structures
 from microtomo.reproduce.sem.plan import NOISE, Settings, perlin, tasks
 from microtomo.reproduce.sem.run import reproduce
-from microtomo.reproduce.sem.work import Work
+from microtomo.reproduce.sem.work import Workfrom microtomo.viz.gl import offscreen_works
 
 TINY = Settings(
     samples=3, swept=1, charts=1, examples=1, noises=(0.02, 0.1), size=32, batch=2, timed=1, train_pixels=16,
@@ -205,3 +208,23 @@ def test_workers_give_what_one_process_gives_and_a_killed_one_is_told(finished, 
         ]
         with pytest.raises(MicrotomoError, match="a worker was killed"):
             work.do([Dies(), Dies()])
+
+
+@pytest.mark.gl
+def test_3d_pictures_stand_in_a_row_with_their_scores(finished):
+    if (problem := offscreen_works()) is not None:
+        pytest.skip(problem)
+    folder = finished[0]
+    shown = structures(TINY)[0]
+    row = [Drawing(shown, method, "gold") for method in ("truth", "tikhonov")]
+    for drawing in row:
+        drawing.run(folder)
+        assert drawing.done(folder)
+    gold = np.array([0xE6, 0x9F, 0x00]) / 255  # of the package's palette
+    for drawing in row:
+        pixels = imread(drawing.path(folder))[..., :3]
+        assert (np.abs(pixels - gold) < 0.02).all(-1).mean() > 0.003
+    figure = gallery_figure({shown.name: row}, {shown.name: {"tikhonov": (0.9, 0.75)}}, folder)
+    assert [axis.get_title() for axis in figure.axes] == ["truth", "tikhonov"]
+    assert [axis.get_xlabel() for axis in figure.axes] == ["", "IoU 0.750"]
+    assert figure.axes[0].get_ylabel() == "experimental structure"
