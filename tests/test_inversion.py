@@ -270,6 +270,14 @@ def test_the_reference_scans_are_reconstructed(reference_data, contrast):
     assert voxel_scores(baseline.volume, thickness_to_volume(truth), ["none", "Au", "Al"]).miou < scores.miou
 
 
+def test_few_energies_take_the_noise_that_the_scan_says():
+    scan = simulate_scan("au-al-si", np.full((2, 6, 6), 8.0, np.float32), noise=0.01, energies_kev=(5, 8, 12))
+    found = reconstruct(scan, "likelihood")
+    assert found.noise == pytest.approx(0.01)
+    assert found.thickness == pytest.approx(reconstruct(scan, "likelihood", noise=0.01).thickness)
+    assert reconstruct(scan, "likelihood", noise=0.05).noise == pytest.approx(0.05)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -47,7 +47,8 @@ def reconstruct(
     stack, contrast, energies_kev
         What the scan does not say itself; else ``au-al-si``, ``material``, the stack's energies.
     noise
-        Relative noise level, 0.02 = 2 %; estimated from the scan when not given.
+        Relative noise level, 0.02 = 2 %; when not given, estimated from the scan, or with fewer than six energies what
+        the scan says itself.
     options
         Settings of the method.
 
@@ -73,6 +74,8 @@ def reconstruct(
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
     if noise is not None and not (isinstance(noise, int | float) and 0 <= noise <= 1):
         raise MicrotomoError(f"noise {_told(noise)} is impossible: give a relative level, 0.02 for 2 %")
+    if noise is None and len(problem_stack.energies_kev) < _FEWEST:
+        noise = scan.noise
     if noise is None and len(problem_stack.energies_kev) < _FEWEST:
         raise MicrotomoError(
             f"{len(problem_stack.energies_kev)} energies are too few to tell noise from signal: give the noise level"
