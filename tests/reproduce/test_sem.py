@@ -15,7 +15,8 @@ from microtomo.errors import MicrotomoError
 from microtomo.reproduce.sem.pictures import Drawing, gallery_figure, structures
 from microtomo.reproduce.sem.plan import NOISE, Settings, perlin, tasks
 from microtomo.reproduce.sem.run import reproduce
-from microtomo.reproduce.sem.work import Workfrom microtomo.viz.gl import offscreen_works
+from microtomo.reproduce.sem.work import Work
+from microtomo.viz.gl import offscreen_works
 
 TINY = Settings(
     samples=3, swept=1, charts=1, examples=1, noises=(0.02, 0.1), size=32, batch=2, timed=1, train_pixels=16,
