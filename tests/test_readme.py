@@ -62,7 +62,7 @@ def test_readme_names_every_verb():
 def test_links_and_pictures_are_there(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (page.parent / target).is_file(), f"{name_of(page)} names {target}"
+            assert (page.parent / target).exists(), f"{name_of(page)} names {target}"
 
 
 def test_make_targets_that_the_readme_names_exist():
