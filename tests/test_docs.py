@@ -87,6 +87,7 @@ def files(tmp_path_factory):
         '[[layers]]\nmaterial = "Al"\nmax_nm = 150\n'
     )
     shutil.copytree(ROOT / "recipes", folder / "recipes")
+    # recipes/unet.toml goes on from the weights of recipes/unet-first.toml, so this comes before it
     first = ["train", "unet", "--config", str(folder / "recipes" / "unet-first.toml"), *SHORT.split()]
     assert main([*first, "-o", str(folder / "runs" / "unet-first")]) == 0
     return folder

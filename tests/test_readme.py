@@ -65,6 +65,13 @@ def test_links_and_pictures_are_there(page):
             assert (page.parent / target).exists(), f"{name_of(page)} names {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_of_the_repository_that_a_page_names_are_there(page):
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"\b((?:benchmarks|notebooks|recipes|src|tests|tools)/[\w./-]*\w)", text):
+        assert (ROOT / path).exists(), f"{name_of(page)} names {path}"
+
+
 def test_make_targets_that_the_readme_names_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in set(re.findall(r"(?:`|^ {4})make ([a-z]+)", README, re.MULTILINE)):
