@@ -25,6 +25,7 @@ from microtomo.tem.unet import ARCHITECTURES, SegmenterConfig
 from microtomo.training.config import Count, OptimiserConfig, RunConfig, Samples, Share
 from microtomo.training.data import TRAIN, Consecutive, turned
 
+SHIPPED = "shipped"
 _SYNTHETIC_VALIDATION = 16  # images
 _CUT = 7
 
@@ -57,7 +58,11 @@ class PairsConfig(Samples):
 
 
 class SegmenterRun(RunConfig):
-    """A training run of a network for micrographs. ``dice``: weight of the Dice loss beside the cross-entropy."""
+    """A training run of a network for micrographs.
+
+    ``dice``: weight of the Dice loss beside the cross-entropy; ``start`` may be ``shipped``, the weights that come with
+    the package.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from microtomo.models.weights import network_of, take_over
-from microtomo.tem.unet import SEGMENTERS, Segmenter
+from microtomo.tem.unet import SEGMENTERS, Segmenter, shipped
 from microtomo.training.module import RunModule
-from microtomo.training.pairs import SegmenterRun
+from microtomo.training.pairs import SHIPPED, SegmenterRun
 
 
 class SegmenterTraining(RunModule):
@@ -26,7 +26,9 @@ class SegmenterTraining(RunModule):
         self.counts = torch.zeros(2, dtype=torch.float64)  # no buffer: those are averaged
 
     def start_from(self, path: Path) -> None:
-        complaint = f"{path}: none of its tensors fits {self.config.network.architecture}"
+        name = self.config.network.architecture
+        complaint = f"{path}: none of its tensors fits {name}"
+        path = shipped(name) if path == Path(SHIPPED) else path
         take_over(self.network, network_of(path, SEGMENTERS), complaint)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
