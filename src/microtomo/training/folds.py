@@ -32,8 +32,8 @@ FIRST = {
 
 THEN = {
     "graphene-unet": (*_COMMON, "epochs=4", "optimiser.learning_rate=5e-4"),
-    "graphene-unet-7": (*_PUBLISHED, "epochs=2"),
-    "graphene-unet-9": (*_PUBLISHED, "epochs=2"),
+    "graphene-unet-7": (*_PUBLISHED, "epochs=4"),
+    "graphene-unet-9": (*_PUBLISHED, "epochs=4"),
 }
 """Settings of the training on a fold's images. Nothing is validated: the weights are those of the last epoch."""
 
