@@ -14,7 +14,7 @@ from microtomo.metrics import mask_scores
 from microtomo.models.weights import card_of, network_of
 from microtomo.reproduce import graphene
 from microtomo.tem import protocol
-from microtomo.tem.unet import SEGMENTERS, run
+from microtomo.tem.unet import SEGMENTERS, run, shipped
 from microtomo.training import folds
 from microtomo.training import run as running
 from microtomo.training.folds import FIRST, THEN, FoldTrainer
@@ -116,6 +116,7 @@ def test_a_run_learns_and_tells_the_jaccard_index_of_what_it_saves(finished):
     assert (config.blocks, config.features, config.norm) == (3, 4, "batch")
     assert card["validation_jaccard"] == max(float(row["validation_jaccard"]) for row in told)
     data = PairData(config_of("data.validation=0.4"), pairs())
+    assert card["data"]["images"] == 8 - len(data.held.images)
     network = network_of(finished / "weights.safetensors", SEGMENTERS)
     found = np.stack([run(network, image, 1, {}).mask for image in data.held.images])
     assert mask_scores(found, np.stack(data.held.masks)).jaccard == pytest.approx(card["validation_jaccard"], abs=0.01)
@@ -148,6 +149,17 @@ def test_training_goes_on_from_other_weights(tmp_path):
     then = train(config_of(*settings, start=str(first)), tmp_path / "then", pairs())
     for name in ("down.0.0.weight", "last.weight"):
         torch.testing.assert_close(load_file(then)[name], load_file(first)[name], rtol=1e-2, atol=1e-4)
+
+
+def test_training_on_own_images_starts_from_what_is_shipped(tmp_path):
+    recipe = Path(__file__).parents[2] / "recipes" / "graphene-unet.toml"
+    settings = ["epochs=1", "data.epoch=2", "data.crop=32", "optimiser.learning_rate=1e-9", "accelerator=cpu"]
+    config = load_segmenter_run("graphene-unet", recipe, settings)
+    assert config.validates
+    weights = train(config, tmp_path / "own", pairs())
+    torch.testing.assert_close(
+        load_file(weights)["last.weight"], load_file(shipped("graphene-unet"))["last.weight"], rtol=1e-2, atol=1e-4
+    )
 
 
 def test_nothing_to_train_on_is_told():

@@ -67,6 +67,11 @@ class ScanData(pl.LightningDataModule):
         self.config = config
 
     @property
+    def described(self) -> dict[str, Any]:
+        """What the weights' card tells of the data."""
+        return self.config.data.model_dump(mode="json")
+
+    @property
     def steps_of_epoch(self) -> int:
         """Optimiser steps of one epoch on each device."""
         config = self.config

@@ -164,8 +164,17 @@ class PairData(pl.LightningDataModule):
             kept, held_out = split(pairs, data, config.seed)
             real, self.held = chosen(pairs, kept), chosen(pairs, held_out)
             synthetic = made_up(config.seed, data.synthetic)
+        self.images = len(real.images)
+        """Labelled images that are trained on."""
         flat = [normalise(image) for image in synthetic.images]
         self.samples = PairSamples(config, real, synthetic._replace(images=flat))
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the weights' card tells of the data: how many images, and of the folder its name alone."""
+        folder = self.config.data.folder
+        told = self.config.data.model_dump(mode="json")
+        return {**told, "folder": None if folder is None else folder.name, "images": self.images}
 
     @property
     def steps_of_epoch(self) -> int:

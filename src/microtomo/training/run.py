@@ -91,7 +91,7 @@ def train(config: RunConfig, folder: str | Path, pairs: Pairs | None = None) -> 
     module.cpu().finish()
     rows = read_table(folder / TABLE)
     card: dict[str, Any] = {
-        "data": config.data.model_dump(mode="json"),
+        "data": data.described,
         "optimiser": config.optimiser.model_dump(mode="json"),
         "start": None if config.start is None else config.start.name,
         "seed": config.seed,
