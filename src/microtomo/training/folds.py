@@ -24,7 +24,7 @@ _PUBLISHED = (*_COMMON, "dice=0", "optimiser.learning_rate=7e-4", "optimiser.wei
 _SYNTHETIC = ("seed=21", "data.synthetic=500", "data.epoch=1000")
 
 FIRST = {
-    "graphene-unet": (*_COMMON, *_SYNTHETIC, "epochs=8"),
+    "graphene-unet": (*_COMMON, *_SYNTHETIC, "epochs=8", "optimiser.warmup=50", "optimiser.average=0.99"),
     "graphene-unet-7": (*_PUBLISHED, *_SYNTHETIC, "epochs=3"),
     "graphene-unet-9": (*_PUBLISHED, *_SYNTHETIC, "epochs=3"),
 }

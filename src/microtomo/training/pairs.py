@@ -57,6 +57,12 @@ class PairsConfig(Samples):
     workers: Annotated[int, Field(ge=0, le=256)] = 0
 
 
+class SegmenterOptimiser(OptimiserConfig):
+    """How weights move, see :class:`OptimiserConfig`."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+
+
 class SegmenterRun(RunConfig):
     """A training run of a network for micrographs.
 
@@ -70,7 +76,7 @@ class SegmenterRun(RunConfig):
 
     network: SegmenterConfig
     data: PairsConfig = PairsConfig()
-    optimiser: OptimiserConfig = OptimiserConfig(learning_rate=1e-3, warmup=50, average=0.99)
+    optimiser: SegmenterOptimiser = SegmenterOptimiser()
     epochs: Count = 20
     dice: Annotated[float, Field(ge=0, le=100)] = 1.0
 
