@@ -38,6 +38,9 @@ bars are standard errors over structures, dashes the report's figures. The same 
 
 def _charts(results: Results) -> list[Section]:
     charts = {contrast: found for contrast in CONTRASTS if (found := results.of(chart(contrast)))}
+    for name, columns in (("bound", limits.bound_columns), ("error", limits.error_columns)):
+        header, *rows = columns(charts)
+        results.save_table(Table(header, rows), name)
     bound = f"""
 {results.settings.charts} charts of all pairs of 8 gold and 8 aluminium thicknesses, in patches at random places,
 {NOISE:.0%} noise. The Cramér-Rao bound, joined to the range of each layer, is about the least error that an estimate

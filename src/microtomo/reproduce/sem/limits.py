@@ -10,7 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
 from microtomo.information import fisher_information, precision_nm
@@ -28,6 +28,7 @@ _SIDES = (
     (1, 0, "left", "center"), (-1, 0, "right", "center"), (0, -1, "center", "top"), (0, 1, "center", "bottom"),
     (0.3, -1, "left", "top"), (0.3, 1, "left", "bottom"), (-0.3, -1, "right", "top"), (-0.3, 1, "right", "bottom"),
 )  # fmt: skip
+_SHARES = (10, 50, 90)  # percentiles of the pairs
 Sweep = Mapping[str, Mapping[float, Measured]]
 """Results by method and relative noise."""
 MAPPED = ("tikhonov", "likelihood", "unet", "uvnet", "map")
@@ -99,7 +100,7 @@ def bound_figure(charts: Mapping[str, Mapping[str, Measured]]) -> Figure:
             axis.axvspan(1e-3, 1, color="#E8F1F8", zorder=0)
             axis.axvline(1, color=colours.INK, linewidth=1.2, linestyle="--")
             for i, method in enumerate(ranked):
-                low, middle, high = np.percentile(share[method][k], (10, 50, 90))
+                low, middle, high = np.percentile(share[method][k], _SHARES)
                 colour, marker = colours.method_style(method)
                 axis.plot([low, high], [i, i], color=colour, linewidth=3, alpha=0.6, solid_capstyle="round")
                 axis.plot(middle, i, marker, color=colour, markersize=8)
@@ -160,8 +161,10 @@ def cost_figure(quality: Mapping[str, float], costs: Mapping[str, Cost]) -> Figu
         told = method if cost.megabytes is None else f"{method}, {cost.megabytes:.0f} MB"
         dots.append((told, cost.seconds, wrong, area))
     axis.set(xscale="log", yscale="log", xlabel="time a scan [s]", ylabel="1 − mIoU, lower is better")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        side.set_minor_formatter(NullFormatter())
     axis.margins(0.2)
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
@@ -202,4 +205,30 @@ def noise_columns(sweeps: Mapping[str, Sweep]) -> list[Sequence[str]]:
                 m = levels[noise]
                 told = (m.scores.miou, m.standard_error, m.scores.pooled_miou)
                 rows.append((contrast, method, f"{noise:g}", str(m.samples), *(f"{v:.4f}" for v in told)))
+    return rows
+
+
+def bound_columns(charts: Mapping[str, Mapping[str, Measured]]) -> list[Sequence[str]]:
+    """Thickness error over the bound of one pixel by contrast, method and layer: percentiles over pairs."""
+    stack = load_stack(STACK)
+    rows: list[Sequence[str]] = [("contrast", "method", "layer", *(f"{share} % of pairs below" for share in _SHARES))]
+    for contrast, methods in charts.items():
+        for method, found in methods.items():
+            for symbol, share in zip(stack.symbols, ratios(found, stack, contrast), strict=True):
+                rows.append((contrast, method, symbol, *(f"{v:.4g}" for v in np.percentile(share, _SHARES))))
+    return rows
+
+
+def error_columns(charts: Mapping[str, Mapping[str, Measured]]) -> list[Sequence[str]]:
+    """Root mean square error [nm] by contrast, method ("bound" for that of one pixel) and thickness [nm]."""
+    stack = load_stack(STACK)
+    levels = levels_nm(stack).tolist()
+    rows: list[Sequence[str]] = [("contrast", "method", "Au [nm]", "Al [nm]", "rms error Au [nm]", "rms error Al [nm]")]
+    for contrast, methods in charts.items():
+        errors = {m: found.cells.mean(0).sqrt().numpy() for m, found in methods.items() if found.cells is not None}
+        for method, each in {"bound": bound_nm(stack, contrast), **errors}.items():
+            for i, gold in enumerate(levels[0]):
+                for j, aluminium in enumerate(levels[1]):
+                    values = (gold, aluminium, each[0, i, j], each[1, i, j])
+                    rows.append((contrast, method, *(f"{v:.4g}" for v in values)))
     return rows

@@ -146,7 +146,9 @@ shows how they compare, not how far they get. The other tables are of the shippe
         ]
         heading = "Figure 5: weight of the layers in the loss"
         sections.append(Section(heading, f"{_LOSSES}\n\n{how}", pictures=pictures))
-    drawn = results.draw(training.curves_figure(trained), "figure_6", "a) Loss, b) mIoU on validation structures.")
+    drawn = results.draw(
+        training.curves_figure(trained), "figure_6", "a) Loss, cut at 2, b) mIoU on validation structures."
+    )
     text = "The same networks and trainings as in Figure 5, UNet with weight 1." if sections else how
     return [*sections, Section("Figure 6: training of the networks", text, pictures=[drawn])]
 
