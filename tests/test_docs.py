@@ -34,6 +34,7 @@ SHORT = (
     "--epochs 1 --set data.epoch=8 --set data.validation=2 --set data.height=32 --set data.width=32 "
     "--set network.width=4 --set network.widest=8"
 )
+SHORT_TEM = "--epochs 1 --set data.epoch=8 --set data.crop=32 --set data.synthetic=2"
 SMALLER = {"120 + 2 * margin": "64 + 2 * margin", "step_px=1.0": "step_px=0.4"}  # of the Python examples
 
 
@@ -82,6 +83,11 @@ def files(tmp_path_factory):
         made = micrograph(2, index, Conditions(size=128, pixel_nm=(0.04, 0.045), dose_per_a2=(8e3, 1e4)))
         tifffile.imwrite(folder / "folder" / ("image.tif", "other.tif")[index], made.image)
     shutil.copy(folder / "folder" / "image.tif", folder / "image.tif")
+    (folder / "DATA").mkdir()
+    for index in range(10):
+        made = micrograph(3, index, Conditions(size=64))
+        tifffile.imwrite(folder / "DATA" / f"2014_{index // 2:04}_{index}.tif", made.image)
+        tifffile.imwrite(folder / "DATA" / f"2014_{index // 2:04}_{index}_LABEL.tif", made.contaminant.astype("uint8"))
     (folder / "mine.toml").write_text(
         'name = "mine"\nsubstrate = "Si"\n[[layers]]\nmaterial = "Au"\nmax_nm = 15\n'
         '[[layers]]\nmaterial = "Al"\nmax_nm = 150\n'
@@ -115,7 +121,8 @@ def test_every_command_of_a_page_runs(page, files, tmp_path, monkeypatch, capsys
         if only_parsed(what):
             parse(what)
             continue
-        words = what[1:] + (SHORT.split() if what[1] == "train" else [])
+        short = SHORT_TEM if "graphene" in told else SHORT
+        words = what[1:] + (short.split() if what[1] == "train" else [])
         words = [
             re.sub(r"^\d+$", "1", word) if before == "--check" else word for before, word in pairwise(["", *words])
         ]
