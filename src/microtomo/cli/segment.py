@@ -31,17 +31,25 @@ def segment(
     import sys
 
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn
 
     from microtomo.cli.reconstruct import parse_setting
 
     options = dict(parse_setting(setting) for setting in settings or [])
     work = jobs(image, output)
     hidden = len(work) == 1 or not sys.stderr.isatty()
-    for path, mask_path in track(work, "images", console=Console(stderr=True), transient=True, disable=hidden):
-        found = segmented(path, method, binning, options)
-        write(found, path, mask_path, maps)
-        tell(found, path, mask_path, as_json)
+    late = not hidden and sys.stdout.isatty()  # on one terminal, lines would run into the bar
+    lines = []
+    columns = (SpinnerColumn(), *Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden, redirect_stdout=False) as bar:
+        for path, mask_path in bar.track(work, description="images"):
+            found = segmented(path, method, binning, options)
+            write(found, path, mask_path, maps)
+            lines.append(told(found, path, mask_path, as_json))
+            if not late:
+                typer.echo(lines.pop())
+    for line in lines:
+        typer.echo(line)
 
 
 def jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
@@ -100,12 +108,11 @@ def write(found: Segmentation, path: Path, mask_path: Path, maps: bool = False) 
             write_picture(mask_path.with_name(f"{name}_{kind}.tif"), value.astype(np.float32), (path,))
 
 
-def tell(found: Segmentation, path: Path, mask_path: Path, as_json: bool) -> None:
-    """One line an image on stdout."""
+def told(found: Segmentation, path: Path, mask_path: Path, as_json: bool) -> str:
+    """The line that tells of an image."""
     import json
 
-    if as_json:
-        told = {"input": str(path), "mask": str(mask_path), "method": found.method, "covered": found.covered}
-        typer.echo(json.dumps({**told, "options": found.options}))
-    else:
-        typer.echo(f"{path.name}: {found.covered:.1%} contaminated; written to {mask_path}")
+    if not as_json:
+        return f"{path.name}: {found.covered:.1%} contaminated; written to {mask_path}"
+    values = {"input": str(path), "mask": str(mask_path), "method": found.method, "covered": found.covered}
+    return json.dumps({**values, "options": found.options})
