@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
-from microtomo import __version__
 from microtomo.materials import load_stack
 from microtomo.output import machine
 from microtomo.reproduce.sem import published, tables, training
@@ -53,7 +53,7 @@ def write(folder: Path, settings: Settings, with_3d: bool) -> tuple[Path, list[s
         *beyond(results, test),
     ]  # fmt: skip
     sections.insert(0, _glance(results, test, real))
-    footer = f"microtomo {__version__}, {machine()}. Made by `microtomo reproduce sem`."
+    footer = f"microtomo {version('microtomo')}, {machine()}. Made by `microtomo reproduce sem`."
     report = Report("SEM microtomography: the report, computed again", _lead(settings), sections, footer)
     write_markdown(report, folder / "report.md")
     return write_report(report, folder / "index.html"), results.below

@@ -92,7 +92,7 @@ def _cells(values: Sequence[float], theirs: Sequence[float] | None, top: Sequenc
     for i, value in enumerate(values):
         # both to the digits that the report gives
         worse = theirs is not None and i < len(theirs) and round(value, 3) < theirs[i]
-        best = i < len(top) and value == top[i]
+        best = i < len(top) and round(value, 3) == round(top[i], 3)
         text = "" if isnan(value) else f"{value:.3f}"
         cells.append(Cell(f"{MARK} {text}" if worse else text, worse=worse, best=best and not worse))
     return cells
