@@ -22,10 +22,12 @@ _LABELS = 40_000  # combinations of levels that a pixel is weighed over
 _CHUNK = 1 << 20  # pixels times labels at a time: what the caches hold
 _KEPT = 1 << 24  # probabilities that are kept rather than computed twice
 _IMPOSSIBLE = -80.0  # log-likelihood below the best that still can be told from nothing
+_NOTHING = -40.0  # log-probability below the best that counts as none
+_RAREST = 1e-9  # share of a level
 
 Opinion = Callable[[int, slice, Tensor], Tensor]
-"""Of image i, of some of its pixels, and of the log-likelihood (p, L) of their labels: log-probability (p, L) of the
-labels, up to a constant. The best label's log-likelihood is 0."""
+"""Of image i, of some of its pixels, and of the negative log-likelihood (p, L) of their labels, which it may overwrite:
+log-probability (p, L) of the labels, up to a constant."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def weigh(
     at = grid.thickness.to(signal)
     cut = torch.stack([f.flatten() for f in torch.meshgrid(*fills, indexing="ij")]).to(signal) + 1e-4
     absent = (at == 0).to(at)
-    moments = torch.cat([at, at**2, absent]).T.contiguous()
+    moments = torch.cat([at, at**2, absent, torch.ones_like(at[:1])]).T.contiguous()
     inside = [v.diff().median().to(signal) ** 2 / 48 for v in levels.value]  # what is left when a level is sure
     count, _, height, width = signal.shape
     pixels = height * width
@@ -124,20 +126,20 @@ def weigh(
         spectra, noise = signal[i].flatten(1), float(problem.noise[i])
 
         def posterior(part: slice, i: int = i, spectra: Tensor = spectra, noise: float = noise) -> Tensor:
-            score = grid.misfit(spectra[:, part], noise).neg_().float()
-            score = score.sub_(score.amax(1, keepdim=True)).clamp_min_(_IMPOSSIBLE)
-            return opinion(i, part, score).softmax(1)
+            log = opinion(i, part, grid.misfit(spectra[:, part], noise).float())
+            # in place, since memory is what takes the time, and without denormal numbers, which take more
+            return log.sub_(log.amax(1, keepdim=True)).clamp_min_(_NOTHING).exp_()
 
         share, kept = _shares(posterior, parts, levels, votes[i])
         pieces = []
         for k, part in enumerate(parts):
             p = kept[k] if kept else posterior(part)
-            mean, square, none = (p @ moments).T.chunk(3)
+            *sums, total = (p @ moments).T
+            mean, square, none = (torch.stack(sums) / total).chunk(3)
             best = torch.where(none > 0.5, 0.0, mean / (1 - none).clamp_min(0.5))
             spread = square - 2 * best * mean + best**2 + (1 - none) * torch.stack(inside)[:, None]
             if share is not None:
                 p = p.mul_(share.to(p))
-                p = p.div_(p.sum(1, keepdim=True).clamp_min(1e-30))
             pieces.append((best, spread.clamp_min(0).sqrt(), most_probable_volume(p, cut, problem)))
         found.append([torch.cat(field, 1) for field in zip(*pieces, strict=True)])
     thickness, deviation, volume = (torch.stack(field) for field in zip(*found, strict=True))
@@ -162,8 +164,12 @@ def level_shares(p: Tensor) -> Tensor:
 
 
 def evidence_within(score: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Log of the summed likelihoods (p, groups) of the labels in each group, from their logarithms (p, L) <= 0."""
+    """Log of the summed likelihoods (p, groups) of the labels in each group, from their logarithms (p, L).
+
+    These are made relative to the best label's, in place, and no less than what can be told from nothing.
+    """
     hot = nn.functional.one_hot(group, groups).to(score)
+    score.sub_(score.amax(1, keepdim=True)).clamp_min_(_IMPOSSIBLE)
     total: Tensor = (score.exp() @ hot).log()
     return total
 
@@ -172,7 +178,7 @@ def _shares(
     posterior: Callable[[slice], Tensor], parts: list[slice], levels: Levels, votes: Sequence[bool]
 ) -> tuple[Tensor | None, list[Tensor]]:
     """Product over the voting layers of the shares of their levels, for all labels (L,); and the posteriors of the
-    parts where they are few enough to keep."""
+    parts, up to a factor a pixel, where they are few enough to keep."""
     if not any(votes):
         return None, []
     hot, sizes = levels.indicators(), list(levels.shape)
@@ -180,14 +186,17 @@ def _shares(
     kept, marginals = [], []
     for part in parts:
         p = posterior(part)
-        marginals.append(p @ hot.T.to(p))
+        each = p.reshape(-1, *sizes)
+        axes = range(1, len(sizes) + 1)
+        sums = [each.sum([a for a in axes if a != k]) if len(sizes) > 1 else each for k in axes]
+        marginals.append(torch.cat(sums, 1) / sums[0].sum(1, keepdim=True))
         if keep:
             kept.append(p)
-    each = torch.split(torch.cat(marginals), sizes, 1)
+    by_layer = torch.split(torch.cat(marginals), sizes, 1)
     share = torch.ones(hot.shape[1])
-    for rows, marginal, vote in zip(torch.split(hot, sizes), each, votes, strict=True):
+    for rows, marginal, vote in zip(torch.split(hot, sizes), by_layer, votes, strict=True):
         if vote:
-            share = share * (level_shares(marginal).cpu() @ rows)
+            share = share * (level_shares(marginal).clamp_min(_RAREST).cpu() @ rows)
     return share, kept
 
 

@@ -92,9 +92,9 @@ class LevelsHead(nn.Module):
 
         log, hot = torch.cat(logs, 1), levels.indicators().to(output.device)
 
-        def opinion(i: int, part: slice, score: Tensor) -> Tensor:
+        def opinion(i: int, part: slice, misfit: Tensor) -> Tensor:
             """Layers are independent to the network; what ties them together is the scan."""
-            return score.mul_(settings[i][0]).addmm_(log[i, :, part].T, hot)
+            return misfit.addmm_(log[i, :, part].T, hot, beta=-settings[i][0])
 
         votes = [votes for _, votes in settings]
         thickness, deviation, volume = weigh(opinion, levels, signal, problem, votes)
@@ -131,8 +131,9 @@ class VoxelHead(nn.Module):
         flat = logs.flatten(2)
         settings = [self.weighing.at(float(noise)) for noise in problem.noise]
 
-        def opinion(i: int, part: slice, score: Tensor) -> Tensor:
+        def opinion(i: int, part: slice, misfit: Tensor) -> Tensor:
             """The network's column; inside it, and by trust between columns, the scan."""
+            score = misfit.neg_()
             within = evidence_within(score, held, len(columns))
             return score.add_((flat[i, :, part].T - (1 - settings[i][0]) * within)[:, held])
 

@@ -121,7 +121,7 @@ def shipped(name: str) -> Path:
     others = [other for other in ARCHITECTURES if (FOLDER / f"{other}.safetensors").is_file()]
     raise MicrotomoError(
         f"{name} has no weights in the package: use {' or '.join(others or ['bragg'])}, or train it with `microtomo "
-        f"train {name} --set data.folder=FOLDER` and give --set weights=FILE"
+        f"train {name} --data FOLDER` and give --set weights=FILE"
     )
 
 
