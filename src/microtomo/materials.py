@@ -203,7 +203,7 @@ def load_stack(stack: Stack | str | Path) -> Stack:
     if path.suffix != ".toml":
         raise MicrotomoError(
             f"unknown stack {str(stack)!r}; {nearest(str(stack), list(builtin_stacks()))} "
-            "Or give the path of a .toml file."
+            "(or give the path of a .toml file)"
         )
     try:
         with path.open("rb") as file:

@@ -52,7 +52,8 @@ def tikhonov(signal: Tensor, problem: Problem, *, weight: float = 1.0, iteration
         squares = (table**2).sum(0) - 2 * observed.T @ table
         start = grid.thickness.to(observed)[:, (0.5 * precision * squares + prior).argmin(1)]
         thickness, converged = descend(terms, start, (start > 0) | (contrast == "material"), stack, iterations)
-        drawn = thickness + _SLACK * (thickness > 0) * thickness.new_tensor(stack.max_nm)[:, None]
+        slack = _SLACK if problem.rule == "floor" else 0.0
+        drawn = thickness + slack * (thickness > 0) * thickness.new_tensor(stack.max_nm)[:, None]
         volume = thickness_to_volume(drawn[:, None], problem.depth, problem.voxel_nm, problem.rule)[:, 0]
         return thickness, deviation_within_range(thickness, problem, noise), volume, converged
 

@@ -17,7 +17,7 @@ from microtomo.training.config import TrainConfig
 from microtomo.training.data import VALIDATION, SimulatedScans, simulate
 from microtomo.voxels import thickness_to_volume
 
-_SAMPLES = 24
+_SAMPLES = 64
 _TRUSTS = (0.1, 0.3, 1.0)
 _KINDS = {"perlin": 0.5, "pads": 0.25, "continuous": 0.25}  # what trust and votes are chosen on
 _FEW = 8  # samples a noise level for that
