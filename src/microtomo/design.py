@@ -21,6 +21,7 @@ from microtomo.simulate.detector import Detector
 from microtomo.simulate.seeds import derive_seed
 from microtomo.simulate.simulation import simulate_scan
 from microtomo.simulate.structures import make_structure
+from microtomo.solvers.response import combinations
 
 DOSES = ("total", "image")
 """What stays the same when images are left out: the dose of the whole scan, or that of an image."""
@@ -85,7 +86,7 @@ def typical_thickness(stack: Stack) -> Tensor:
     """Thicknesses (l, p) [nm] all over the range, every layer present: combinations of the middles of equal parts."""
     steps = _STEPS[len(stack.layers)]
     axes = [(torch.arange(steps, dtype=torch.float64) + 0.5) / steps * nm for nm in stack.max_nm]
-    return torch.stack([grid.flatten() for grid in torch.meshgrid(*axes, indexing="ij")])
+    return combinations(axes)
 
 
 def promised(question: Question, indices: Sequence[int]) -> Choice:

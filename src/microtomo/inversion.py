@@ -76,10 +76,9 @@ def reconstruct(
         raise MicrotomoError(f"noise {_told(noise)} is impossible: give a relative level, 0.02 for 2 %")
     if noise is None and len(problem_stack.energies_kev) < _FEWEST:
         noise = scan.noise
-    if noise is None and len(problem_stack.energies_kev) < _FEWEST:
-        raise MicrotomoError(
-            f"{len(problem_stack.energies_kev)} energies are too few to tell noise from signal: give the noise level"
-        )
+        if noise is None:
+            count = len(problem_stack.energies_kev)
+            raise MicrotomoError(f"{count} energies are too few to tell noise from signal: give the noise level")
     data = as_tensor(scan.data).detach()
     if device is not None:
         try:

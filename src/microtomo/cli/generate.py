@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.lasting import Pace, resumable
+
 if TYPE_CHECKING:
     from microtomo.simulate.pools import Progress
 
@@ -75,14 +77,8 @@ def generate(
             f"about {_time_of(expected.seconds)}"
         )
         return
-    try:
-        with _progress(configuration.total) as progress:
-            made = generate_dataset(
-                configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=progress
-            )
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted: finished shards stay in {out}, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+    with resumable(f"finished shards stay in {out}"), _progress(configuration.total) as progress:
+        made = generate_dataset(configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=progress)
     if as_json:
         typer.echo(json.dumps(made.as_dict()))
         return
@@ -97,8 +93,6 @@ def generate(
 @contextmanager
 def _progress(total: int) -> Iterator[Progress]:
     """A bar on stderr with rate and time left; plain lines every ten seconds where stderr is no terminal."""
-    import time
-
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
     from rich.text import Text
@@ -114,16 +108,11 @@ def _progress(total: int) -> Iterator[Progress]:
             task = bar.add_task("", total=total)
             yield lambda written: bar.update(task, completed=written)
         return
-    started = told = time.monotonic()
-    before: int | None = None
+    pace = Pace()
 
     def tell(written: int) -> None:
-        nonlocal told, before
-        before = written if before is None else before
-        now = time.monotonic()
-        if now - told >= 10 and written > before:
-            told = now
-            rate = (written - before) / (now - started)
+        rate = pace.rate(written)
+        if rate is not None:
             left = _time_of(max(0, total - written) / rate)
             typer.echo(f"{written} of {total} samples, {rate:.0f} samples/s, {left} left", err=True)
 

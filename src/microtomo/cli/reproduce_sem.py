@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from microtomo.cli.lasting import Pace, resumable
+
 if TYPE_CHECKING:
     from microtomo.reproduce.sem.work import Progress
 
@@ -39,12 +41,8 @@ def sem(
 
     start = (QUICK if quick else Settings()).model_dump(mode="json") | ({"methods": method} if method else {})
     chosen = read_settings(Settings, None, settings or [], **start)
-    try:
-        with _progress() as progress:
-            done = reproduce(output, chosen, workers or os.cpu_count() or 1, progress)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted: what is finished stays in {output}, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+    with resumable(f"what is finished stays in {output}"), _progress() as progress:
+        done = reproduce(output, chosen, workers or os.cpu_count() or 1, progress)
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
     if as_json:
@@ -58,8 +56,6 @@ def sem(
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """A bar on stderr with the time left; plain lines every ten seconds where stderr is no terminal."""
-    import time
-
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -70,16 +66,12 @@ def _progress() -> Iterator[Progress]:
             task = bar.add_task("starting", total=None)
             yield lambda done, total, label: bar.update(task, completed=done, total=total, description=label)
         return
-    started = told = time.monotonic()
-    before: float | None = None
+    pace = Pace()
 
     def tell(done: float, total: float, label: str) -> None:
-        nonlocal told, before
-        before = done if before is None else before
-        now = time.monotonic()
-        if now - told >= 10 and done - before > 0.02 * total:
-            told = now
-            left = (total - done) * (now - started) / (done - before)
+        rate = pace.rate(done, 0.02 * total)
+        if rate is not None:
+            left = (total - done) / rate
             typer.echo(f"{done / total:.0%}, about {left / 60:.1f} min left; {label}", err=True)
 
     yield tell

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.lasting import resumable
+
 if TYPE_CHECKING:
     from microtomo.models.weights import Family
     from microtomo.training.config import RunConfig, TrainConfig
@@ -87,24 +89,17 @@ def _train(
     grid: list[str] | None,
     as_json: bool,
 ) -> None:
-    try:
-        _trained(configure, folder, family, grid, as_json)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted: finished epochs stay in {folder}, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+    with resumable(f"finished epochs stay in {folder}"):
+        if not grid:
+            _run(configure([]), folder, family, as_json)
+        else:
+            _search(configure, grid, folder, family, as_json)
 
 
-def _trained(
-    configure: Callable[[list[str]], RunConfig],
-    folder: Path,
-    family: Family[Any, Any],
-    grid: list[str] | None,
-    as_json: bool,
+def _search(
+    configure: Callable[[list[str]], RunConfig], grid: list[str], folder: Path, family: Family[Any, Any], as_json: bool
 ) -> None:
-    """One run, or one for each point of a grid."""
-    if not grid:
-        _run(configure([]), folder, family, as_json)
-        return
+    """Train every combination of a grid, and tell how they rank."""
     from microtomo.training.search import read_grid, search
 
     trials = search(configure, read_grid(grid), folder, family, lambda line: typer.echo(line, err=True))

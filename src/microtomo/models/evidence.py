@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from microtomo.solvers.columns import most_probable_volume
 from microtomo.solvers.problem import Problem
-from microtomo.solvers.response import Grid
+from microtomo.solvers.response import Grid, combinations
 
 NOISES = (0.02, 0.05, 0.10)
 """Relative noise of the scans that trust and votes are calibrated on."""
@@ -47,7 +47,7 @@ class Levels:
 
     def indicators(self) -> Tensor:
         """Which labels (all combinations, L) have a level: (sum of levels, L) float32, 0 or 1."""
-        rows = torch.cartesian_prod(*(torch.arange(k) for k in self.shape)).reshape(-1, len(self.shape)).unbind(1)
+        rows = combinations([torch.arange(k) for k in self.shape])
         return torch.cat([nn.functional.one_hot(row, k).T for row, k in zip(rows, self.shape, strict=True)]).float()
 
     def coarse(self) -> tuple[Levels, list[Tensor]]:
@@ -113,7 +113,7 @@ def weigh(
     grid = Grid(levels.value, problem.stack, problem.contrast)
     fills = levels.floor if problem.rule == "floor" else levels.value
     at = grid.thickness.to(signal)
-    cut = torch.stack([f.flatten() for f in torch.meshgrid(*fills, indexing="ij")]).to(signal) + 1e-4
+    cut = combinations(fills).to(signal) + 1e-4
     absent = (at == 0).to(at)
     moments = torch.cat([at, at**2, absent, torch.ones_like(at[:1])]).T.contiguous()
     inside = [v.diff().median().to(signal) ** 2 / 48 for v in levels.value]  # what is left when a level is sure
@@ -139,7 +139,7 @@ def weigh(
             best = torch.where(none > 0.5, 0.0, mean / (1 - none).clamp_min(0.5))
             spread = square - 2 * best * mean + best**2 + (1 - none) * torch.stack(inside)[:, None]
             if share is not None:
-                p = p.mul_(share.to(p))
+                p = p.mul_(share)
             pieces.append((best, spread.clamp_min(0).sqrt(), most_probable_volume(p, cut, problem)))
         found.append([torch.cat(field, 1) for field in zip(*pieces, strict=True)])
     thickness, deviation, volume = (torch.stack(field) for field in zip(*found, strict=True))
@@ -181,8 +181,8 @@ def _shares(
     parts, up to a factor a pixel, where they are few enough to keep."""
     if not any(votes):
         return None, []
-    hot, sizes = levels.indicators(), list(levels.shape)
-    keep = parts[-1].stop * hot.shape[1] <= _KEPT
+    sizes = levels.shape
+    keep = parts[-1].stop * math.prod(sizes) <= _KEPT
     kept, marginals = [], []
     for part in parts:
         p = posterior(part)
@@ -192,12 +192,12 @@ def _shares(
         marginals.append(torch.cat(sums, 1) / sums[0].sum(1, keepdim=True))
         if keep:
             kept.append(p)
-    by_layer = torch.split(torch.cat(marginals), sizes, 1)
-    share = torch.ones(hot.shape[1])
-    for rows, marginal, vote in zip(torch.split(hot, sizes), by_layer, votes, strict=True):
-        if vote:
-            share = share * (level_shares(marginal).clamp_min(_RAREST).cpu() @ rows)
-    return share, kept
+    by_layer = torch.split(torch.cat(marginals), list(sizes), 1)
+    shares = [
+        level_shares(p).clamp_min(_RAREST) if vote else p.new_ones(1) for p, vote in zip(by_layer, votes, strict=True)
+    ]
+    shares = [s.expand(k) for s, k in zip(shares, sizes, strict=True)]
+    return combinations(shares).prod(0), kept
 
 
 def _means(value: Tensor, into: Tensor, count: int) -> Tensor:

@@ -11,6 +11,7 @@ from microtomo.materials import Stack
 from microtomo.models.columns import column_index, column_posterior
 from microtomo.models.evidence import Levels, Weighing, evidence_within, weigh
 from microtomo.solvers.problem import Estimate, Problem
+from microtomo.solvers.response import combinations
 from microtomo.voxels import thickness_to_volume
 
 _FINEST = 30  # levels that a layer has at most, beside zero
@@ -126,8 +127,11 @@ class VoxelHead(nn.Module):
         ladder = [torch.linspace(0, nm, steps, dtype=torch.float64) for nm in problem.stack.max_nm]
         levels = Levels(ladder, ladder)
         columns, logs = column_posterior(self.logits(output), problem.stack, self.voxel_nm)
-        labels = torch.stack([g.flatten() for g in torch.meshgrid(*ladder, indexing="ij")])
-        held = column_index(labels[None, :, None], columns, self.depth, self.voxel_nm).flatten().to(output.device)
+        held = (
+            column_index(combinations(ladder)[None, :, None], columns, self.depth, self.voxel_nm)
+            .flatten()
+            .to(output.device)
+        )
         flat = logs.flatten(2)
         settings = [self.weighing.at(float(noise)) for noise in problem.noise]
 

@@ -13,7 +13,7 @@ from microtomo.solvers.field import beliefs, energy, joint_cost, without
 from microtomo.solvers.levels import find_levels, homogeneous_blocks, missing_levels, refine_levels, starting_grid
 from microtomo.solvers.patterns import fit_patterns
 from microtomo.solvers.problem import Answer, Problem
-from microtomo.solvers.response import Grid, cost_at, response
+from microtomo.solvers.response import Grid, combinations, cost_at, response
 from microtomo.solvers.smooth import fit_field, whiteness
 from microtomo.voxels import thickness_to_volume
 
@@ -194,7 +194,7 @@ class Image:
             # round thicknesses, and 9.9 nm for 10 would cost a whole terrace its voxel
             slack = (3 * sd).clamp_max(problem.voxel_nm / 2) + 1e-2 * nm
             reached.append(torch.where(at > 0, (at + slack).clamp_max(nm), 0.0))
-        drawn = torch.stack([g.flatten() for g in torch.meshgrid(*reached, indexing="ij")])
+        drawn = combinations(reached)
         volume = most_probable_volume(state.belief.flatten(0, 1), drawn, problem).reshape(-1, height, width)
         return (
             torch.stack(thickness),

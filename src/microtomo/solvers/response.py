@@ -63,6 +63,11 @@ def cost_slope(observed: Tensor, signal: Tensor, slope: Tensor, noise: float) ->
     return (slope * (1 - x * (1 + x) / max(noise, NOISE_FLOOR) ** 2)).sum(1)
 
 
+def combinations(levels: Sequence[Tensor]) -> Tensor:
+    """All combinations (l, L) of a list of values for each layer, the first layer slowest."""
+    return torch.stack([axis.flatten() for axis in torch.meshgrid(*levels, indexing="ij")])
+
+
 class Grid:
     """All combinations of a list of thicknesses for each layer: label = index, first layer slowest.
 
@@ -74,7 +79,7 @@ class Grid:
         self.levels = [torch.as_tensor(v, dtype=torch.float64) for v in levels]
         self.stack, self.contrast = stack, contrast
         self.shape = tuple(len(v) for v in self.levels)
-        self.thickness = torch.stack([g.flatten() for g in torch.meshgrid(*self.levels, indexing="ij")])
+        self.thickness = combinations(self.levels)
         self.signal = backscatter(self.thickness[:, None], stack, contrast)[:, 0]
 
     def __len__(self) -> int:
