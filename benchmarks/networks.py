@@ -11,7 +11,7 @@ from statistics import median
 import torch
 
 from microtomo import reconstruct
-from microtomo.leaderboard import TEST_SEED, TRIALS, scans_of
+from microtomo.inverse.leaderboard import TEST_SEED, TRIALS, scans_of
 from microtomo.materials import load_stack
 from microtomo.registry import list_methods
 

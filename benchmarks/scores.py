@@ -23,9 +23,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 import microtomo
-from microtomo.leaderboard import TEST_SEED, VALIDATION_SEED, Trial, run_trial
+from microtomo.inverse.leaderboard import TEST_SEED, VALIDATION_SEED, Trial, run_trial
 from microtomo.registry import get_method
-from microtomo.simulate.seeds import derive_seed
+from microtomo.seeds import derive_seed
 
 STACK = microtomo.load_stack("au-al-si")
 ROWS = [  # name, structures, contrast, noise, methods; published figure or None; must; aim

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "viz"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from browsing import chromium, viewer, watched
 
 FRAMES = "() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))"

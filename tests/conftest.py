@@ -1,5 +1,6 @@
 import os
 import signal
+from ctypes.util import find_library
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -8,9 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest_plugins = ["studies"]
+
 torch.set_num_threads(1)
 # a job started in the background inherits that Ctrl-C is ignored, and would hand that on to the programs under test
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    if find_library("EGL") is None:
+        skip = pytest.mark.skip(reason="libEGL is not installed: apt-get install libegl1 libgl1-mesa-dri")
+        for item in items:
+            if item.get_closest_marker("gl"):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

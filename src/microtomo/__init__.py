@@ -7,16 +7,16 @@ if TYPE_CHECKING:
     from importlib.metadata import version
 
     from microtomo.errors import MicrotomoError
-    from microtomo.files import read_reconstruction, read_scan, write_reconstruction, write_scan
-    from microtomo.inversion import reconstruct
+    from microtomo.inverse.reconstruct import reconstruct
+    from microtomo.io.scans import read_reconstruction, read_scan, write_reconstruction, write_scan
     from microtomo.materials import Layer, Material, Stack, load_stack
     from microtomo.metrics import thickness_scores, voxel_scores
+    from microtomo.physics.attenuation import backscatter
     from microtomo.registry import list_methods
     from microtomo.scan import Reconstruction, Scan, Status
-    from microtomo.simulate.attenuation import backscatter
-    from microtomo.simulate.simulation import simulate_scan
+    from microtomo.simulate.scans import simulate_scan
     from microtomo.simulate.structures import make_structure
-    from microtomo.viz.viewer import show
+    from microtomo.viewer.show import show
     from microtomo.voxels import thickness_to_volume, volume_to_thickness
 
     __version__ = version("microtomo")
@@ -49,16 +49,16 @@ __all__ = [
 
 _HOMES = {
     "errors": ("MicrotomoError",),
-    "files": ("read_reconstruction", "read_scan", "write_reconstruction", "write_scan"),
-    "inversion": ("reconstruct",),
+    "inverse.reconstruct": ("reconstruct",),
+    "io.scans": ("read_reconstruction", "read_scan", "write_reconstruction", "write_scan"),
     "materials": ("Layer", "Material", "Stack", "load_stack"),
     "metrics": ("thickness_scores", "voxel_scores"),
+    "physics.attenuation": ("backscatter",),
     "registry": ("list_methods",),
     "scan": ("Reconstruction", "Scan", "Status"),
-    "simulate.attenuation": ("backscatter",),
-    "simulate.simulation": ("simulate_scan",),
+    "simulate.scans": ("simulate_scan",),
     "simulate.structures": ("make_structure",),
-    "viz.viewer": ("show",),
+    "viewer.show": ("show",),
     "voxels": ("thickness_to_volume", "volume_to_thickness"),
 }
 

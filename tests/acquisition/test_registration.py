@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from recorded import DARK, few_energies, record
 
 from microtomo.acquisition.pairs import band_passed, overlap, pair_shift, places
 from microtomo.acquisition.registration import common_field, measure_shifts, registered
 from microtomo.errors import MicrotomoError
+from recorded import DARK, few_energies, record
 
 
 @pytest.mark.parametrize("kind", ["perlin", "lithography"])

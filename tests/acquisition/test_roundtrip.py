@@ -3,11 +3,11 @@
 import h5py
 import numpy as np
 import pytest
-from recorded import DARK, few_energies, record
 
 from microtomo.acquisition.importing import import_stack
-from microtomo.files import read_scan, write_scan
+from microtomo.io.scans import read_scan, write_scan
 from microtomo.simulate.microscope import write_tiffs
+from recorded import DARK, few_energies, record
 
 
 @pytest.fixture(scope="module")

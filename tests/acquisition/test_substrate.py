@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from recorded import DARK, record
 
 from microtomo.acquisition.substrate import find_substrate, given_substrate
 from microtomo.errors import MicrotomoError
 from microtomo.materials import load_stack
 from microtomo.simulate.structures import make_structure
+from recorded import DARK, record
 
 STACK = load_stack("au-al-si")
 

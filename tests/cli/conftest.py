@@ -24,8 +24,8 @@ def solver(monkeypatch):
         about = {"method": method, "stack": scan.stack, "contrast": options["contrast"], "noise": 0.02, "seconds": 0.5}
         return Reconstruction(thickness, thickness / 10, volume, chi, status, **about)
 
-    module = ModuleType("microtomo.inversion")
+    module = ModuleType("microtomo.inverse.reconstruct")
     module.reconstruct = reconstruct
-    monkeypatch.setitem(sys.modules, "microtomo.inversion", module)
+    monkeypatch.setitem(sys.modules, "microtomo.inverse.reconstruct", module)
     monkeypatch.setattr("microtomo.registry.get_method", lambda name: SimpleNamespace(name=name))
     return calls

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-pytest.importorskip("microtomo.inversion")
+pytest.importorskip("microtomo.inverse.reconstruct")
 
 from microtomo import list_methods, read_reconstruction, read_scan
 from microtomo.cli.app import main

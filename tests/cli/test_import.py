@@ -2,24 +2,21 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "acquisition"))
-from recorded import few_energies, record
-
 from microtomo.cli.app import main
-from microtomo.files import read_scan
-from microtomo.inversion import reconstruct
+from microtomo.inverse.reconstruct import reconstruct
+from microtomo.io.scans import read_scan
 from microtomo.metrics import voxel_scores
 from microtomo.scan import Scan
 from microtomo.simulate.microscope import write_tiffs
 from microtomo.simulate.structures import make_structure
 from microtomo.voxels import thickness_to_volume
+from recorded import few_energies, record
 
 ENERGIES = (5, 6, 7, 8, 9, 10)
 

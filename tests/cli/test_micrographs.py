@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from microtomo.cli.app import main
-from microtomo.tem.synthetic import Conditions, micrograph
+from microtomo.tem.graphene.synthetic import Conditions, micrograph
 
 GOOD = Conditions(pixel_nm=(0.04, 0.04), defocus_nm=(5, 6), dose_per_a2=(1e4, 1e4), strain=(0, 0), hole=0, clean=1)
 

@@ -12,7 +12,7 @@ from making import STACK, X, Y, make_data_set, make_reconstruction, make_scan
 from microtomo.cli.app import main
 from microtomo.cli.reconstruct import parse_energies, parse_setting
 from microtomo.errors import MicrotomoError
-from microtomo.files import read_reconstruction, read_truth, write_reconstruction, write_scan
+from microtomo.io.scans import read_reconstruction, read_truth, write_reconstruction, write_scan
 from microtomo.materials import ENERGIES_KEV
 
 
@@ -216,7 +216,7 @@ def test_what_the_solver_refuses_names_the_file(folder, solver, capsys, monkeypa
     def refuse(*_, **__):
         raise MicrotomoError("3 of 1302 values are NaN")
 
-    monkeypatch.setattr(sys.modules["microtomo.inversion"], "reconstruct", refuse)
+    monkeypatch.setattr(sys.modules["microtomo.inverse.reconstruct"], "reconstruct", refuse)
     write_scan("scan.h5", make_scan())
     refused(capsys, ["scan.h5", "-o", "out.h5"], "scan.h5: 3 of 1302 values are NaN")
     assert [path.name for path in folder.iterdir()] == ["scan.h5"]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from microtomo import leaderboard as board
 from microtomo.cli.app import main
+from microtomo.inverse import leaderboard as board
 
 SMALL = [
     part

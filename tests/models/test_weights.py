@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import microtomo
 from microtomo.errors import MicrotomoError
-from microtomo.models.network import NetworkConfig, SemNetwork
+from microtomo.models.scans.network import NetworkConfig, SemNetwork
 from microtomo.models.weights import load_network, read_card, save_weights, start_from
 from microtomo.registry import list_methods
 

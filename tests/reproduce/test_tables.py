@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from microtomo.leaderboard import Trial
+from microtomo.inverse.leaderboard import Trial
 from microtomo.materials import load_stack
+from microtomo.report.markdown import write_csv, write_markdown
+from microtomo.report.page import Cell, Report, Section, Table
 from microtomo.reproduce.sem import limits, published, tables
 from microtomo.reproduce.sem.chart import STEPS, cell_errors, chart, chart_scans
 from microtomo.reproduce.sem.measure import Measured
-from microtomo.viz.markdown import write_csv, write_markdown
-from microtomo.viz.page import Cell, Report, Section, Table
 
 STACK = load_stack("au-al-si")
 

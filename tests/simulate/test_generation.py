@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from microtomo.errors import MicrotomoError
-from microtomo.simulate import pools
+from microtomo.simulate import workers as pools
 from microtomo.simulate.dataset import load_config
 from microtomo.simulate.generation import forecast, generate_dataset
 from microtomo.simulate.shards import write_shard

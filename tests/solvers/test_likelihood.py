@@ -1,10 +1,10 @@
 import pytest
 import torch
-from problems import AU_AL, TWELVE, flat, problem_of, scan_of, stack_of
 
+from microtomo.physics.attenuation import backscatter
 from microtomo.registry import get_method
-from microtomo.simulate.attenuation import backscatter
 from microtomo.solvers.likelihood import deviation_within_range
+from problems import AU_AL, TWELVE, flat, problem_of, scan_of, stack_of
 
 # Al, Au [nm] and the deviations of gold and aluminium, from the table of the Cramer-Rao bound: 2 %, 31 energies
 BOUNDS = [(30, 1, 0.09, 42), (30, 5, 0.15, 7.3), (75, 10, 0.26, 3.8), (149, 1, 0.13, 16), (149, 14, 0.36, 4.1)]

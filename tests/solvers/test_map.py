@@ -3,12 +3,12 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from problems import AU_AL, flat, hills, problem_of, scan_of, stack_of, terraces
 
 from microtomo.metrics import voxel_scores
 from microtomo.registry import get_method
 from microtomo.simulate.structures import make_structure
 from microtomo.voxels import thickness_to_volume
+from problems import AU_AL, flat, hills, problem_of, scan_of, stack_of, terraces
 
 CLASSES = ["none", "Au", "Al"]
 

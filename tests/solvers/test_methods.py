@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from problems import TWELVE, problem_of, scan_of, stack_of, terraces
 
+from microtomo.inverse.problem import Estimate
+from microtomo.physics.attenuation import backscatter
 from microtomo.registry import get_method, list_methods
-from microtomo.simulate.attenuation import backscatter
-from microtomo.solvers.problem import Estimate
+from problems import TWELVE, problem_of, scan_of, stack_of, terraces
 
 METHODS = [m.name for m in list_methods(task="sem") if not m.learned]
 STACKS = {

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from problems import AU_AL, flat, problem_of, scan_of, stack_of, terraces
 from scipy.optimize import least_squares
 
+from microtomo.physics.attenuation import backscatter
 from microtomo.registry import get_method
-from microtomo.simulate.attenuation import backscatter
 from microtomo.voxels import thickness_to_volume
+from problems import AU_AL, flat, problem_of, scan_of, stack_of, terraces
 
 
 def run(signal, stack=AU_AL, contrast="material", noise=0.02, **options):

@@ -152,6 +152,6 @@ def test_the_bragg_filter_reaches_what_was_published_on_a_held_out_fold(referenc
 
 
 def graphene_method(image):
-    from microtomo.tem.bragg import bragg
+    from microtomo.tem.graphene.bragg import bragg
 
     return bragg(image).mask

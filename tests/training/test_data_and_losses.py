@@ -7,9 +7,9 @@ import torch
 
 from microtomo.errors import MicrotomoError
 from microtomo.materials import load_stack
-from microtomo.models.columns import column_counts, column_index
-from microtomo.models.network import NetworkConfig, SemNetwork
-from microtomo.simulate.attenuation import backscatter
+from microtomo.models.scans.columns import column_counts, column_index
+from microtomo.models.scans.network import NetworkConfig, SemNetwork
+from microtomo.physics.attenuation import backscatter
 from microtomo.training.config import load_train_config
 from microtomo.training.data import TRAIN, VALIDATION, Consecutive, SimulatedScans, simulate, turned
 from microtomo.training.losses import loss_of

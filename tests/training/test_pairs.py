@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from microtomo.errors import MicrotomoError
 from microtomo.metrics import mask_scores
+from microtomo.models.micrographs.unet import SEGMENTERS, run, shipped
 from microtomo.models.weights import card_of, network_of
 from microtomo.reproduce import graphene
 from microtomo.tem import protocol
-from microtomo.tem.unet import SEGMENTERS, run, shipped
 from microtomo.training import folds
 from microtomo.training import run as running
 from microtomo.training.folds import FIRST, THEN, FoldTrainer

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from microtomo import MicrotomoError, Reconstruction, Scan, backscatter, show, write_scan
-from microtomo.files import new_reconstruction
+from microtomo.io.scans import new_reconstruction
+from microtomo.viewer.show import open_study
 from microtomo.viz.maps import ColourScale, map_names, map_scale, one_map
 from microtomo.viz.mesh import FLAT_SHADE
 from microtomo.viz.sections import Cut, section_faces
 from microtomo.viz.study import Study, readings, readout, told
-from microtomo.viz.viewer import open_study
 
 
 @pytest.fixture

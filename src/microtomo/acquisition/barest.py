@@ -21,7 +21,7 @@ def barest_tiles(means: np.ndarray, among: np.ndarray, stack: Stack, contrast: s
     """
     import torch
 
-    from microtomo.simulate.attenuation import backscatter
+    from microtomo.physics.attenuation import backscatter
 
     only = torch.diag(torch.tensor(stack.max_nm, dtype=torch.float64) * _LAYER)[:, :, None]
     directions = backscatter(only, stack, contrast)[:, :, 0].log().numpy().T  # (l, e)

@@ -188,7 +188,7 @@ def _library(stack: Stack, contrast: str) -> tuple[np.ndarray, np.ndarray, np.nd
     layer is absent or has a thickness that is worth the name."""
     import torch
 
-    from microtomo.simulate.attenuation import backscatter
+    from microtomo.physics.attenuation import backscatter
 
     steps = {1: 400, 2: 41, 3: 14, 4: 8}[len(stack.layers)]
     thick = _THINNEST + (1 - _THINNEST) * torch.linspace(0, 1, steps - 1, dtype=torch.float64) ** 1.3

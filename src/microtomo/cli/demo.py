@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from microtomo.report.gallery import Result
     from microtomo.scan import Reconstruction, Scan
-    from microtomo.viz.gallery import Result
 
 SEED = 20_240_229
 """Seed of the demo's structures; no prior was chosen on them."""
@@ -29,11 +29,11 @@ def demo(
 
     import torch
 
+    from microtomo.io.atomic import writing
     from microtomo.materials import load_stack
-    from microtomo.output import writing
     from microtomo.registry import list_methods
-    from microtomo.simulate.seeds import derive_seed
-    from microtomo.simulate.simulation import simulate_scan
+    from microtomo.seeds import derive_seed
+    from microtomo.simulate.scans import simulate_scan
     from microtomo.simulate.structures import make_structure
 
     with writing(output):
@@ -69,7 +69,7 @@ def _prepare(methods: list[str], scan: Scan) -> None:
     """Run every method on a corner of a scan, so that the seconds told later hold no compilation."""
     from dataclasses import replace
 
-    from microtomo.inversion import reconstruct
+    from microtomo.inverse.reconstruct import reconstruct
 
     _tell("preparing: kernels are compiled the first time, half a minute")
     corner = replace(scan, data=scan.data[:, 48:80, 48:80], truth=None)
@@ -78,7 +78,7 @@ def _prepare(methods: list[str], scan: Scan) -> None:
 
 
 def _reconstruct(scan: Scan, method: str, name: str) -> Reconstruction:
-    from microtomo.inversion import reconstruct
+    from microtomo.inverse.reconstruct import reconstruct
 
     rec = reconstruct(scan, method=method, contrast=scan.contrast)
     _tell(f"{name}: {rec.summary()}")
@@ -87,9 +87,9 @@ def _reconstruct(scan: Scan, method: str, name: str) -> Reconstruction:
 
 def _result(method: str, found: dict[str, Reconstruction], scans: dict[str, Scan]) -> Result:
     from microtomo.cli.evaluate import score
-    from microtomo.files import Truth
+    from microtomo.io.scans import Truth
+    from microtomo.report.gallery import Result
     from microtomo.viz.figures import array
-    from microtomo.viz.gallery import Result
 
     scores = {name: score(rec, Truth(array(scans[name].truth), None)) for name, rec in found.items()}
     test, experimental, rec = scores["perlin"], scores["experimental"], found["perlin"]
@@ -98,7 +98,7 @@ def _result(method: str, found: dict[str, Reconstruction], scans: dict[str, Scan
 
 def _files(output: Path, scans: dict[str, Scan], recs: dict[str, dict[str, Reconstruction]]) -> list[tuple[str, str]]:
     """Write scans and reconstructions; returns (text, file name) of each."""
-    from microtomo.files import write_reconstruction, write_scan
+    from microtomo.io.scans import write_reconstruction, write_scan
 
     links = []
     for name, scan in scans.items():
@@ -119,11 +119,11 @@ def _page(
     files: list[tuple[str, str]],
 ) -> None:
     from microtomo import __version__
+    from microtomo.report.gallery import Gallery, score_bars, score_table
+    from microtomo.report.page import Picture, Report, Section, write_report
+    from microtomo.samples import one_reconstruction, one_scan
     from microtomo.viz.figures import save_figure
-    from microtomo.viz.gallery import Gallery, score_bars, score_table
     from microtomo.viz.gl import offscreen_works
-    from microtomo.viz.page import Picture, Report, Section, write_report
-    from microtomo.viz.samples import one_reconstruction, one_scan
 
     problem = offscreen_works()
     if problem is not None:
@@ -160,8 +160,8 @@ def _show(results: list[Result], compare: bool, contrast: str, samples: int) -> 
     from rich.text import Text
 
     from microtomo.materials import load_stack
-    from microtomo.viz.gallery import score_table
-    from microtomo.viz.page import Cell
+    from microtomo.report.gallery import score_table
+    from microtomo.report.page import Cell
 
     data = score_table(results, load_stack("au-al-si"), compare)
     table = Table(title=f"{samples} Perlin structures and the experimental one, contrast {contrast}, {NOISE:.0%} noise")

@@ -12,9 +12,9 @@ import typer
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:
-    from microtomo.design import Check, Choice, Question
+    from microtomo.inverse.design import Check, Choice, Question
     from microtomo.materials import Stack
-    from microtomo.viz.choice import Curves, Design
+    from microtomo.report.design import Curves, Design
 
 _SUFFIXES = (".html", ".png", ".json")
 _MOST = 40  # images of the longest choice
@@ -54,9 +54,9 @@ def design(
     if output is not None and output.suffix.lower() not in _SUFFIXES:
         raise MicrotomoError(f"{output}: unknown kind of file: end the name in {', '.join(_SUFFIXES)}")
 
-    from microtomo.design import evenly_spaced, promised, run_checks
-    from microtomo.output import check_output
-    from microtomo.viz.choice import Design
+    from microtomo.inverse.design import evenly_spaced, promised, run_checks
+    from microtomo.io.atomic import check_output
+    from microtomo.report.design import Design
 
     if output is not None:
         check_output(output)
@@ -90,9 +90,9 @@ def _question(
     dose: str,
 ) -> Question:
     from microtomo.cli.reconstruct import parse_energies
-    from microtomo.design import Question, typical_thickness
+    from microtomo.inverse.design import Question, typical_thickness
     from microtomo.materials import check_energies, load_stack
-    from microtomo.simulate.detector import Detector
+    from microtomo.physics.detector import Detector
 
     chosen = load_stack(stack)
     if energies is not None:
@@ -135,8 +135,8 @@ def _curves(question: Question) -> Curves:
     from rich.console import Console
     from rich.progress import Progress
 
-    from microtomo.design import best_choices, best_dose, evenly_spaced
-    from microtomo.viz.choice import Curves
+    from microtomo.inverse.design import best_choices, best_dose, evenly_spaced
+    from microtomo.report.design import Curves
 
     count = min(len(question.stack.energies_kev), _MOST)
     a_scan, an_image = replace(question, dose="total"), replace(question, dose="image")
@@ -182,8 +182,8 @@ def _told(design: Design) -> dict[str, Any]:
 
 def _write(design: Design, output: Path) -> None:
     from microtomo import __version__
-    from microtomo.output import whole_file, writing
-    from microtomo.viz.choice import choice_figure, write_page
+    from microtomo.io.atomic import whole_file, writing
+    from microtomo.report.design import choice_figure, write_page
     from microtomo.viz.figures import save_figure
 
     if output.suffix.lower() == ".json":
@@ -199,7 +199,7 @@ def _show(design: Design) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from microtomo.viz.choice import about, check_table, choice_table, heading
+    from microtomo.report.design import about, check_table, choice_table, heading
 
     console = Console()
     if not console.is_terminal:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from microtomo.files import Truth
+    from microtomo.io.scans import Truth
     from microtomo.scan import Reconstruction
 
 
@@ -45,8 +45,8 @@ def evaluate(
         return
     if reconstruction is None or truth is None:
         raise typer.BadParameter("give a reconstruction and its truth: microtomo evaluate OUT.h5 TRUTH.h5, or --all")
-    from microtomo.files import read_reconstruction, read_truth
-    from microtomo.sources import naming
+    from microtomo.io.scans import read_reconstruction, read_truth
+    from microtomo.io.sources import naming
 
     rec = read_reconstruction(reconstruction)
     known = read_truth(truth)

@@ -13,7 +13,7 @@ import typer
 from microtomo.cli.lasting import Pace, resumable
 
 if TYPE_CHECKING:
-    from microtomo.simulate.pools import Progress
+    from microtomo.simulate.workers import Progress
 
 
 def generate(

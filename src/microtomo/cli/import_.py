@@ -54,8 +54,8 @@ def import_(
     region = None if substrate is None else parse_region(substrate)
 
     from microtomo.acquisition.importing import import_stack
-    from microtomo.files import write_scan
-    from microtomo.output import check_output
+    from microtomo.io.atomic import check_output
+    from microtomo.io.scans import write_scan
 
     check_output(output, [place for place in places if Path(place).is_file()])
     if report is not None and _is_page(report):
@@ -92,7 +92,7 @@ def _is_page(report: Path) -> bool:
 
 
 def _write_page(told: Imported, report: Path, output: Path) -> Path:
-    from microtomo.viz.quality import quality_folder, quality_page
+    from microtomo.report.quality import quality_folder, quality_page
 
     return (quality_page if _is_page(report) else quality_folder)(told, report, f"Import of {output.name}")
 

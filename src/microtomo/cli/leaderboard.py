@@ -14,8 +14,8 @@ def leaderboard(pattern: str, samples: int, validation: bool, as_json: bool) -> 
     from rich.console import Console
     from rich.table import Table
 
-    from microtomo import leaderboard as board
-    from microtomo.output import machine
+    from microtomo.inverse import leaderboard as board
+    from microtomo.io.atomic import machine
     from microtomo.registry import list_methods
 
     methods = list_methods(pattern, task="sem")

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
 
-    from microtomo.tem.atoms import Network
+    from microtomo.tem.graphene.atoms import Network
 
 WHAT = ("atoms",)
 
@@ -35,10 +35,10 @@ def measure(
 
     if what not in WHAT:
         raise MicrotomoError(f"cannot measure {what!r}; {nearest(what, list(WHAT))}")
-    from microtomo.output import check_output
-    from microtomo.sources import naming
-    from microtomo.tem.atoms import find_network
-    from microtomo.tem.micrographs import read_mask, read_micrograph
+    from microtomo.io.atomic import check_output
+    from microtomo.io.micrographs import read_mask, read_micrograph
+    from microtomo.io.sources import naming
+    from microtomo.tem.graphene.atoms import find_network
     from microtomo.tem.segmentation import segment
 
     for path in (output, bonds, picture):
@@ -89,7 +89,7 @@ def _write_bonds(path: Path, network: Network) -> None:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    from microtomo.output import whole_file
+    from microtomo.io.atomic import whole_file
 
     with whole_file(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

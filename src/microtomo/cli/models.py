@@ -17,7 +17,7 @@ def models(
 ) -> None:
     """List the methods: what each does, its size, its scores and whom to cite."""
     from microtomo.errors import MicrotomoError
-    from microtomo.leaderboard import known_scores
+    from microtomo.inverse.leaderboard import known_scores
     from microtomo.registry import list_methods
 
     found = list_methods(pattern)
@@ -45,9 +45,9 @@ def _network(method: Method) -> dict[str, Any]:
     """Parameters and bytes of the weights that come with the package, and for which contrasts there are some."""
     import torch
 
-    from microtomo.models.network import NetworkConfig, SemNetwork
+    from microtomo.models.scans.network import NetworkConfig, SemNetwork
     from microtomo.models.weights import read_card, shipped_weights
-    from microtomo.simulate.attenuation import CONTRASTS
+    from microtomo.physics.attenuation import CONTRASTS
 
     contrasts = [contrast for contrast in CONTRASTS if method.ready(contrast)]
     paths = [shipped_weights(method.name, contrast) for contrast in contrasts]

@@ -17,9 +17,9 @@ def sort(
 ) -> None:
     """Order micrographs by usable area: the share that no contaminant covers, largest first."""
     from microtomo.cli.segment import segmented
-    from microtomo.output import check_output, whole_file
-    from microtomo.tem.micrographs import list_micrographs
-    from microtomo.tem.reduction import usable_order
+    from microtomo.io.atomic import check_output, whole_file
+    from microtomo.io.micrographs import list_micrographs
+    from microtomo.tem.graphene.reduction import usable_order
 
     if output is not None:
         check_output(output)
@@ -48,10 +48,10 @@ def compress(
     """Keep one class as recorded and make runs of one value of the other; prints the ratio."""
     from microtomo.cli.segment import segmented
     from microtomo.errors import MicrotomoError, nearest
-    from microtomo.output import check_output
-    from microtomo.tem.micrographs import list_micrographs, read_pixels
-    from microtomo.tem.reduction import compress as run
-    from microtomo.tem.reduction import write_compressed
+    from microtomo.io.atomic import check_output
+    from microtomo.io.micrographs import list_micrographs, read_pixels
+    from microtomo.tem.graphene.reduction import compress as run
+    from microtomo.tem.graphene.reduction import write_compressed
 
     if keep not in ("graphene", "contaminant"):
         raise MicrotomoError(f"--keep {keep}: unknown; {nearest(keep, ['graphene', 'contaminant'])}")
@@ -80,10 +80,10 @@ def expand(
 ) -> None:
     """Turn a compressed micrograph back into a TIFF image: what was kept is as recorded."""
     from microtomo.errors import MicrotomoError
-    from microtomo.images import TIFF_SUFFIXES
-    from microtomo.output import whole_file, writing
-    from microtomo.sources import naming
-    from microtomo.tem.reduction import read_compressed
+    from microtomo.io.arrays import TIFF_SUFFIXES
+    from microtomo.io.atomic import whole_file, writing
+    from microtomo.io.sources import naming
+    from microtomo.tem.graphene.reduction import read_compressed
 
     if output.suffix.lower() not in TIFF_SUFFIXES:
         raise MicrotomoError(f"{output}: images are written as .tif: choose such a name")

@@ -44,8 +44,8 @@ def render(
             raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}", param_hint=name)
 
     from microtomo.errors import MicrotomoError
-    from microtomo.output import check_output
-    from microtomo.sources import naming
+    from microtomo.io.atomic import check_output
+    from microtomo.io.sources import naming
     from microtomo.viz.study import load_study
 
     suffix = output.suffix.lower()
@@ -87,7 +87,7 @@ def render(
 
 def _export(study: Study, output: Path, what: str, figure: str | None, file: Path) -> None:
     from microtomo.errors import MicrotomoError
-    from microtomo.sources import naming
+    from microtomo.io.sources import naming
     from microtomo.viz.export import write_export
 
     if figure is not None:

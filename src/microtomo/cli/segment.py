@@ -55,8 +55,8 @@ def segment(
 def jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
     """Images and the masks to write for them, checked before any work: one to one, or a folder to a folder."""
     from microtomo.errors import MicrotomoError
-    from microtomo.output import check_output
-    from microtomo.tem.micrographs import list_micrographs
+    from microtomo.io.atomic import check_output
+    from microtomo.io.micrographs import list_micrographs
 
     if not source.is_dir():
         if not source.exists():
@@ -80,8 +80,8 @@ def jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
 
 def segmented(path: Path, method: str, binning: int | None, options: dict[str, Any]) -> Segmentation:
     """Segmentation of an image file; errors name the file."""
-    from microtomo.sources import naming
-    from microtomo.tem.micrographs import read_micrograph
+    from microtomo.io.micrographs import read_micrograph
+    from microtomo.io.sources import naming
     from microtomo.tem.segmentation import segment as run
 
     micrograph = read_micrograph(path)
@@ -96,7 +96,7 @@ def write(found: Segmentation, path: Path, mask_path: Path, maps: bool = False) 
     """
     import numpy as np
 
-    from microtomo.tem.micrographs import read_micrograph, write_picture
+    from microtomo.io.micrographs import read_micrograph, write_picture
     from microtomo.viz.micrographs import overlay
 
     write_picture(mask_path, np.where(found.mask, 255, 0).astype(np.uint8), (path,))

@@ -54,8 +54,8 @@ def train(
     Its weights serve `microtomo reconstruct` or `microtomo segment` with `--method NETWORK --set weights=FILE`.
     """
     from microtomo.errors import MicrotomoError, nearest
+    from microtomo.models.micrographs.unet import SEGMENTERS
     from microtomo.models.weights import SCANS
-    from microtomo.tem.unet import SEGMENTERS
 
     known = [*SCANS.architectures, *SEGMENTERS.architectures]
     if architecture not in known:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from microtomo.inverse.misfit import Grid
 from microtomo.materials import Stack
-from microtomo.solvers.response import Grid
 
 _COMPONENTS = 8
 _TYPICAL_NOISE = 0.02

@@ -16,8 +16,8 @@ from safetensors.torch import save
 from torch import nn
 
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.models.network import ARCHITECTURES, NetworkConfig, SemNetwork, Shape
-from microtomo.output import whole_file
+from microtomo.io.atomic import whole_file
+from microtomo.models.scans.network import ARCHITECTURES, NetworkConfig, SemNetwork, Shape
 
 FOLDER = Path(__file__).parent.parent / "weights"
 _KEY = "microtomo"

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.micrographs import write_picture
 from microtomo.metrics import MaskScores
-from microtomo.tem.micrographs import write_picture
 from microtomo.tem.protocol import SCHEMES, Labelled, Outcome, cross_validate, read_labelled, schemes, trainer_of
 from microtomo.tem.thresholds import fitted_methods
 from microtomo.viz.micrographs import errors

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from microtomo.materials import GivenStack, load_stack
+from microtomo.physics.detector import Detector
+from microtomo.seeds import KIND, NOISE, derive_seed
 from microtomo.settings import read_settings
-from microtomo.simulate.detector import Detector
-from microtomo.simulate.seeds import KIND, NOISE, derive_seed
-from microtomo.simulate.simulation import record
+from microtomo.simulate.scans import record
 from microtomo.simulate.structures import StructureMix, make_structure
 
 SPLITS = ("train", "validation", "test")

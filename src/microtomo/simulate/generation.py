@@ -15,10 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from microtomo.errors import MicrotomoError
-from microtomo.output import check_output, whole_file, writing
+from microtomo.io.atomic import check_output, whole_file, writing
 from microtomo.simulate.dataset import SINGLE_FILE, DatasetConfig, Shard
-from microtomo.simulate.pools import Progress, run_here, run_local, run_on_cluster
 from microtomo.simulate.shards import default_workers, is_complete, write_index, write_samples
+from microtomo.simulate.workers import Progress, run_here, run_local, run_on_cluster
 
 _DESCRIPTION = "dataset.json"
 _SMALL_BYTES = 2e9

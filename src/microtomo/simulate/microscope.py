@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.atomic import whole_file, writing
 from microtomo.materials import Stack, load_stack
-from microtomo.output import whole_file, writing
+from microtomo.physics.attenuation import backscatter
+from microtomo.physics.detector import Detector, detect
 from microtomo.scan import Array, Scan, as_tensor
-from microtomo.simulate.attenuation import backscatter
-from microtomo.simulate.detector import Detector, detect
-from microtomo.simulate.seeds import NOISE, derive_seed
+from microtomo.seeds import NOISE, derive_seed
 
 
 class Microscope(BaseModel):

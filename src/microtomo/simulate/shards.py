@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from microtomo.errors import MicrotomoError
-from microtomo.nexus import create_scan
-from microtomo.output import new_hdf5, writing
+from microtomo.io.atomic import new_hdf5, writing
+from microtomo.io.nexus import create_scan
 from microtomo.simulate.dataset import DatasetConfig, Sample, Shard, layer_seeds, make_sample
 
 INDEX = "index.h5"

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from microtomo.inverse.columns import most_probable_volume
+from microtomo.inverse.descent import fit_spectra
+from microtomo.inverse.misfit import cost_at, information, response, slopes
+from microtomo.inverse.problem import Answer, Estimate, Problem
 from microtomo.registry import register
-from microtomo.solvers.columns import most_probable_volume
-from microtomo.solvers.descent import fit_spectra
-from microtomo.solvers.levels import starting_grid
-from microtomo.solvers.problem import Answer, Estimate, Problem
-from microtomo.solvers.response import cost_at, information, response, slopes
+from microtomo.solvers.spatial.levels import starting_grid
 
 _WORTH = 4.0  # nats that a layer which the grid finds absent must gain to be there after all
 _PIXELS = 16384  # pixels at a time: the table of misfits stays below 100 MB

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from microtomo.inverse.misfit import Grid
+from microtomo.inverse.problem import Answer, Estimate, Problem
 from microtomo.registry import register
-from microtomo.solvers.labelling import Image, Prior
-from microtomo.solvers.problem import Answer, Estimate, Problem
-from microtomo.solvers.response import Grid
+from microtomo.solvers.spatial.labelling import Image, Prior
 from microtomo.voxels import thickness_to_volume
 
 _MOST_PIXELS = 520 * 520  # pixels of terraces solved in one piece

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from microtomo.inverse.descent import descend
+from microtomo.inverse.misfit import NOISE_FLOOR, response, slopes
+from microtomo.inverse.problem import Estimate, Problem
 from microtomo.registry import register
-from microtomo.solvers.descent import descend
-from microtomo.solvers.levels import starting_grid
 from microtomo.solvers.likelihood import by_pixel, deviation_within_range
-from microtomo.solvers.problem import Estimate, Problem
-from microtomo.solvers.response import NOISE_FLOOR, response, slopes
+from microtomo.solvers.spatial.levels import starting_grid
 from microtomo.voxels import thickness_to_volume
 
 _SLACK = 1e-3  # of a layer's range, for voxels

@@ -1,5 +1,6 @@
 """Segmenters of transmission electron micrographs, one a file; importing this room registers them all."""
 
-from microtomo.tem import bragg, local_std, unet
+from microtomo.models.micrographs import unet
+from microtomo.tem.graphene import bragg, local_std
 
 __all__ = ["bragg", "local_std", "unet"]

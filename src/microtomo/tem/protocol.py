@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.io.micrographs import read_mask, read_micrograph
 from microtomo.metrics import MaskScores, mask_scores
 from microtomo.registry import list_methods
-from microtomo.tem.micrographs import read_mask, read_micrograph
 from microtomo.tem.segmentation import Segmentation
 from microtomo.tem.thresholds import Fitting, fitted_methods
 

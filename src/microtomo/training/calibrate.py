@@ -8,11 +8,11 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from microtomo.inverse.problem import Estimate, Problem
 from microtomo.metrics import voxel_scores
-from microtomo.models.evidence import NOISES
-from microtomo.models.heads import LevelsHead, ThicknessHead, VoxelHead
-from microtomo.models.network import SemNetwork
-from microtomo.solvers.problem import Estimate, Problem
+from microtomo.models.scans.evidence import NOISES
+from microtomo.models.scans.heads import LevelsHead, ThicknessHead, VoxelHead
+from microtomo.models.scans.network import SemNetwork
 from microtomo.training.config import TrainConfig
 from microtomo.training.data import VALIDATION, SimulatedScans, simulate
 from microtomo.voxels import thickness_to_volume

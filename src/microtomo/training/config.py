@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.models.network import ARCHITECTURES, NetworkConfig, Shape
+from microtomo.models.scans.network import ARCHITECTURES, NetworkConfig, Shape
 from microtomo.settings import read_settings
 from microtomo.simulate.structures import StructureMix
 

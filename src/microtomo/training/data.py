@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from microtomo.materials import Stack
-from microtomo.simulate.attenuation import backscatter
-from microtomo.simulate.detector import Detector
-from microtomo.simulate.seeds import KIND, NOISE, derive_seed
-from microtomo.simulate.simulation import record
+from microtomo.physics.attenuation import backscatter
+from microtomo.physics.detector import Detector
+from microtomo.seeds import KIND, NOISE, derive_seed
+from microtomo.simulate.scans import record
 from microtomo.simulate.structures import make_structure
 from microtomo.training.batch import Batch
 from microtomo.training.config import TrainConfig
@@ -137,7 +137,7 @@ def turned(image: Tensor, symmetry: int) -> Tensor:
 def simulate(thickness: Tensor, noise: Tensor, seeds: Tensor, stack: Stack, contrast: str) -> Tensor:
     """Scans (n, e, y, x) of thickness maps (n, l, y, x) [nm] with relative noise (n,), on their device.
 
-    On the CPU each sample is what :func:`microtomo.simulate.simulation.record` gives for its seed; on another device
+    On the CPU each sample is what :func:`microtomo.simulate.scans.record` gives for its seed; on another device
     the noise comes from that device's generator, seeded by the batch's first seed.
     """
     if thickness.device.type == "cpu":

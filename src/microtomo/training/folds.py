@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from microtomo.io.atomic import writing
+from microtomo.models.micrographs.unet import ARCHITECTURES, SEGMENTERS, run
 from microtomo.models.weights import network_of
-from microtomo.output import writing
 from microtomo.tem.protocol import Segmenter, trained_by
 from microtomo.tem.segmentation import Segmentation
-from microtomo.tem.unet import ARCHITECTURES, SEGMENTERS, run
 from microtomo.training.pairs import Pairs, load_segmenter_run
 from microtomo.training.run import train
 

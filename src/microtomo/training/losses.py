@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from microtomo.errors import MicrotomoError
-from microtomo.models.columns import column_index, column_posterior
-from microtomo.models.heads import LevelsHead, ThicknessHead, VoxelHead
-from microtomo.models.network import SemNetwork
+from microtomo.models.scans.columns import column_index, column_posterior
+from microtomo.models.scans.heads import LevelsHead, ThicknessHead, VoxelHead
+from microtomo.models.scans.network import SemNetwork
 from microtomo.voxels import thickness_to_volume
 
 _SPREAD = 0.01  # weight of the deviation's own loss beside the thickness's

@@ -10,10 +10,10 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from microtomo.inverse.problem import Problem
 from microtomo.metrics import voxel_scores
-from microtomo.models.network import SemNetwork
+from microtomo.models.scans.network import SemNetwork
 from microtomo.models.weights import start_from
-from microtomo.solvers.problem import Problem
 from microtomo.training.batch import Batch
 from microtomo.training.calibrate import calibrate
 from microtomo.training.config import RunConfig, TrainConfig

@@ -16,12 +16,12 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.models.micrographs.unet import ARCHITECTURES, SegmenterConfig
+from microtomo.seeds import KIND, derive_seed
 from microtomo.settings import read_settings
-from microtomo.simulate.seeds import KIND, derive_seed
+from microtomo.tem.graphene.synthetic import micrograph
 from microtomo.tem.illumination import normalise
 from microtomo.tem.protocol import read_labelled
-from microtomo.tem.synthetic import micrograph
-from microtomo.tem.unet import ARCHITECTURES, SegmenterConfig
 from microtomo.training.config import Count, OptimiserConfig, RunConfig, Samples, Share
 from microtomo.training.data import TRAIN, Consecutive, turned
 

@@ -22,8 +22,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.atomic import machine, whole_file, writing
 from microtomo.models.weights import save_weights
-from microtomo.output import machine, whole_file, writing
 from microtomo.training.config import RunConfig, TrainConfig
 from microtomo.training.curves import draw_curves
 from microtomo.training.data import ScanData

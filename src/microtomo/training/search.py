@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.atomic import whole_file, writing
 from microtomo.models.weights import Family, card_of
-from microtomo.output import whole_file, writing
 from microtomo.training.config import RunConfig
 from microtomo.training.run import train
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from microtomo.models.micrographs.unet import SEGMENTERS, Segmenter, shipped
 from microtomo.models.weights import network_of, take_over
-from microtomo.tem.unet import SEGMENTERS, Segmenter, shipped
 from microtomo.training.module import RunModule
 from microtomo.training.pairs import SHIPPED, SegmenterRun
 

@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import Dataset
 
 from microtomo.errors import MicrotomoError
-from microtomo.simulate.seeds import derive_seed
+from microtomo.io.sources import open_scan
+from microtomo.seeds import derive_seed
 from microtomo.simulate.shards import INDEX
-from microtomo.sources import open_scan
 from microtomo.training.batch import Batch
 from microtomo.training.config import TrainConfig
 

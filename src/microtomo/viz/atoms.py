@@ -13,7 +13,7 @@ from microtomo.viz.figures import new_figure, styled
 from microtomo.viz.micrographs import grey
 
 if TYPE_CHECKING:
-    from microtomo.tem.atoms import Network
+    from microtomo.tem.graphene.atoms import Network
 
 _FIVE, _SEVEN = "#56B4E9", "#E69F00"
 

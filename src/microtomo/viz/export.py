@@ -11,7 +11,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.output import whole_file, writing
+from microtomo.io.atomic import whole_file, writing
 from microtomo.scan import as_tensor
 from microtomo.viz.colours import rgb, stack_colours
 from microtomo.viz.figures import array

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.atomic import whole_file, writing
 from microtomo.materials import Stack
-from microtomo.output import whole_file, writing
 from microtomo.scan import Status, as_tensor
 from microtomo.viz import colours
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.output import whole_file, writing
+from microtomo.io.atomic import whole_file, writing
 from microtomo.viz.colours import INK, rgb
 from microtomo.viz.gl import prepare_offscreen
 from microtomo.viz.scene import Scene, Surface, nice_ticks

@@ -10,8 +10,8 @@ import torch
 from matplotlib.figure import Figure
 
 from microtomo.errors import MicrotomoError
+from microtomo.physics.attenuation import backscatter
 from microtomo.scan import Reconstruction, Scan, as_tensor
-from microtomo.simulate.attenuation import backscatter
 from microtomo.viz import colours
 from microtomo.viz.figures import array, new_figure, styled
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.files import read_reconstruction, read_truth
-from microtomo.hdf5 import open_hdf5
+from microtomo.io.hdf5 import open_hdf5
+from microtomo.io.scans import read_reconstruction, read_truth
+from microtomo.io.sources import HDF5_SUFFIXES, naming, open_scan
 from microtomo.materials import Stack, load_stack
+from microtomo.samples import one_reconstruction, one_scan
 from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor
-from microtomo.sources import HDF5_SUFFIXES, naming, open_scan
-from microtomo.viz.samples import one_reconstruction, one_scan
 from microtomo.viz.spectrum import resimulated
 
 

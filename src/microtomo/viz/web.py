@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.output import whole_file, writing
+from microtomo.io.atomic import whole_file, writing
 from microtomo.viz.scene import Scene, Surface, nice_ticks
 
 MOST_FACES = 400_000

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
-from microtomo.leaderboard import Trial
+from microtomo.inverse.leaderboard import Trial
 from microtomo.materials import Stack
+from microtomo.physics.detector import Detector
 from microtomo.scan import Scan
-from microtomo.simulate.detector import Detector
-from microtomo.simulate.seeds import NOISE, derive_seed
-from microtomo.simulate.simulation import record
+from microtomo.seeds import NOISE, derive_seed
+from microtomo.simulate.scans import record
 
 STEPS = (0.0, 1 / 15, 2 / 15, 4 / 15, 6 / 15, 9 / 15, 12 / 15, 1.0)
 """Thickness of the patches in shares of a layer's range: 0 to 15 nm of gold, 0 to 150 nm of aluminium."""

@@ -14,9 +14,9 @@ from statistics import median
 from typing import Any
 
 from microtomo.errors import MicrotomoError
-from microtomo.leaderboard import Trial, scans_of
+from microtomo.inverse.leaderboard import Trial, scans_of
+from microtomo.io.atomic import machine, whole_file, writing
 from microtomo.materials import load_stack
-from microtomo.output import machine, whole_file, writing
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Costing:
 
 def measure(given: str) -> None:
     """Print the cost as JSON: the work of the new process."""
-    from microtomo.inversion import reconstruct
+    from microtomo.inverse.reconstruct import reconstruct
     from microtomo.registry import get_method
 
     told = json.loads(given)

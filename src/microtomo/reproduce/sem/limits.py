@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
-from microtomo.information import fisher_information, precision_nm
 from microtomo.materials import Stack, load_stack
+from microtomo.physics.detector import Detector
+from microtomo.physics.information import fisher_information, precision_nm
 from microtomo.reproduce.sem import published
 from microtomo.reproduce.sem.chart import levels_nm
 from microtomo.reproduce.sem.cost import Cost
 from microtomo.reproduce.sem.measure import STACK, Measured
 from microtomo.reproduce.sem.plan import NOISE
-from microtomo.simulate.detector import Detector
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
 

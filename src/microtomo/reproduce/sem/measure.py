@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from microtomo.errors import MicrotomoError
-from microtomo.files import Truth, read_reconstruction, read_truth, write_reconstruction
-from microtomo.inversion import reconstruct
-from microtomo.leaderboard import Trial, scans_of
+from microtomo.inverse.leaderboard import Trial, scans_of
+from microtomo.inverse.reconstruct import reconstruct
+from microtomo.io.atomic import whole_file, writing
+from microtomo.io.scans import Truth, read_reconstruction, read_truth, write_reconstruction
 from microtomo.materials import Stack, load_stack
 from microtomo.metrics import VoxelScores, confusion_scores, voxel_confusion
-from microtomo.output import whole_file, writing
 from microtomo.registry import get_method
 from microtomo.reproduce.sem.chart import cell_errors, chart_scans
 from microtomo.scan import Reconstruction, Scan

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from microtomo.io.atomic import machine
 from microtomo.materials import load_stack
-from microtomo.output import machine
+from microtomo.report.markdown import write_markdown
+from microtomo.report.page import Picture, Report, Section, Table, write_report
 from microtomo.reproduce.sem import published, tables, training
 from microtomo.reproduce.sem.beyond import beyond
 from microtomo.reproduce.sem.measure import STACK, Measured, Task, collect, read_kept
@@ -15,8 +17,6 @@ from microtomo.reproduce.sem.pictures import FLAT, Shown, agreement, drawings, g
 from microtomo.reproduce.sem.plan import NOISE, NUMERICAL, NUMERICAL_METHODS, Settings, experimental, perlin
 from microtomo.reproduce.sem.results import Results
 from microtomo.viz.figures import ScoreBar, score_figure, thickness_figure
-from microtomo.viz.markdown import write_markdown
-from microtomo.viz.page import Picture, Report, Section, Table, write_report
 from microtomo.viz.scene import thickness_scene
 from microtomo.viz.web import MOST_FACES
 

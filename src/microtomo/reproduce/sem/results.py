@@ -6,14 +6,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from microtomo.leaderboard import Trial
+from microtomo.inverse.leaderboard import Trial
+from microtomo.report.markdown import write_csv
+from microtomo.report.page import Picture, Table
 from microtomo.reproduce.sem import tables
 from microtomo.reproduce.sem.cost import Cost
 from microtomo.reproduce.sem.measure import Measured, collect
 from microtomo.reproduce.sem.plan import Settings, costings, tasks
 from microtomo.viz.figures import save_figure
-from microtomo.viz.markdown import write_csv
-from microtomo.viz.page import Picture, Table
 
 _DPI = 110
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from microtomo.output import writing
+from microtomo.io.atomic import writing
 from microtomo.reproduce.sem.pictures import drawings
 from microtomo.reproduce.sem.plan import Settings, costings, own, tasks
 from microtomo.reproduce.sem.report import write

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 
+from microtomo.report.page import Cell, Table
 from microtomo.reproduce.sem import published
 from microtomo.reproduce.sem.measure import Measured
-from microtomo.viz.page import Cell, Table
 
 MARK = "▼"
 """Beside a figure of ours that is below the published one, for those who do not see the red."""

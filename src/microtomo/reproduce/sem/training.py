@@ -20,8 +20,8 @@ from microtomo.materials import load_stack
 from microtomo.reproduce.sem.measure import STACK
 from microtomo.reproduce.sem.plan import NOISE, Settings
 from microtomo.reproduce.sem.published import NAMES
-from microtomo.simulate.seeds import derive_seed
-from microtomo.simulate.simulation import simulate_scan
+from microtomo.seeds import derive_seed
+from microtomo.simulate.scans import simulate_scan
 from microtomo.simulate.structures import make_structure
 from microtomo.training.config import TrainConfig, load_train_config
 from microtomo.viz import colours
@@ -163,7 +163,7 @@ class Weighted:
 
 def weighted(settings: Settings, folder: Path, count: int = 8) -> tuple[dict[str, Weighted], np.ndarray]:
     """Each UNet of Figure 5 on the same validation structures, and the true thickness of the one that is shown."""
-    from microtomo.inversion import reconstruct
+    from microtomo.inverse.reconstruct import reconstruct
     from microtomo.training.run import WEIGHTS
 
     stack, size = load_stack(STACK), settings.train_pixels

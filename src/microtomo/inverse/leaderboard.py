@@ -1,0 +1,158 @@
+"""Every method on the same scans: what each scores, beside what was published."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from microtomo.inverse.reconstruct import reconstruct
+from microtomo.materials import Stack, load_stack
+from microtomo.metrics import thickness_scores, voxel_scores
+from microtomo.physics.detector import Detector
+from microtomo.registry import Method
+from microtomo.reproduce.sem.published import EXPERIMENTAL
+from microtomo.scan import Scan
+from microtomo.seeds import NOISE, derive_seed
+from microtomo.simulate.scans import record
+from microtomo.simulate.structures import make_structure
+from microtomo.voxels import thickness_to_volume
+
+TEST_SEED = 20_301_122
+"""Seed of the structures that figures are reported on; nothing was chosen or trained on them."""
+VALIDATION_SEED = 20_301_101
+"""Seed of the structures that settings are chosen on."""
+SAMPLES = 40
+SCORES = Path(__file__).parents[1] / "weights" / "scores.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Scans to compare methods on."""
+
+    name: str
+    kind: str
+    contrast: str
+    noise: float
+
+
+TRIALS = [
+    Trial("test set", "perlin", "published", 0.02),
+    Trial("experimental structure", "experimental", "published", 0.02),
+    Trial("test set, 5 % noise", "perlin", "published", 0.05),
+    Trial("test set, 10 % noise", "perlin", "published", 0.10),
+    Trial("test set, material contrast", "perlin", "material", 0.02),
+]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Scores of one method in one trial: mIoU, recall and accuracy by the published protocol, pooled mIoU, thickness
+    error [nm] and 95 % coverage a layer, median seconds a scan."""
+
+    trial: str
+    method: str
+    samples: int
+    published: float | None
+    miou: float
+    pooled_miou: float
+    mrecall: float
+    maccuracy: float
+    iou: list[float]
+    rmse_nm: list[float]
+    coverage95: list[float]
+    seconds: float
+
+
+def scans_of(trial: Trial, samples: int, seed: int, stack: Stack, first: int = 0, size: int = 128) -> Scan:
+    """The scans (n, e, y, x) of a trial with their truth, ``size`` pixels a side.
+
+    Samples ``first`` to ``first + samples``: each is the same in whatever batch it comes.
+    """
+    numbers = range(1) if trial.kind == "experimental" else range(first, first + samples)
+    layers, detector = range(len(stack.layers)), Detector(noise=trial.noise)
+    seeds = [[derive_seed(seed, 2, i, k) for k in layers] for i in numbers]
+    truth = [make_structure(stack, trial.kind, each, size, size) for each in seeds]
+    data = [
+        record(thickness, stack, trial.contrast, detector, derive_seed(seed, 0, i, NOISE))
+        for i, thickness in zip(numbers, truth, strict=True)
+    ]
+    return Scan(
+        torch.stack(data),
+        stack.energies_kev,
+        stack=stack,
+        contrast=trial.contrast,
+        noise=trial.noise,
+        truth=torch.stack(truth),
+    )
+
+
+def run_trial(trial: Trial, method: Method, samples: int = SAMPLES, seed: int = TEST_SEED) -> Entry:
+    """Reconstruct the scans of a trial one by one (noise level estimated from each) and score them."""
+    stack = load_stack("au-al-si")
+    scan = scans_of(trial, samples, seed, stack)
+    found, seconds = [], []
+    for signal in scan.data:
+        started = time.perf_counter()
+        found.append(reconstruct(signal, method.name, contrast=trial.contrast, stack=stack))
+        seconds.append(time.perf_counter() - started)
+    classes = ["empty", *stack.symbols]
+    truth = torch.as_tensor(scan.truth)
+    voxels = voxel_scores(torch.stack([rec.volume for rec in found]), thickness_to_volume(truth), classes)
+    maps = thickness_scores(
+        torch.stack([rec.thickness for rec in found]), truth, torch.stack([rec.uncertainty for rec in found])
+    )
+    published = None
+    if trial.name == "test set":
+        published = method.published_miou
+    elif trial.kind == "experimental":
+        published = EXPERIMENTAL[method.name][0] if method.name in EXPERIMENTAL else None
+    return Entry(
+        trial=trial.name,
+        method=method.name,
+        samples=len(found),
+        published=published,
+        miou=voxels.miou,
+        pooled_miou=voxels.pooled_miou,
+        mrecall=voxels.mrecall,
+        maccuracy=voxels.maccuracy,
+        iou=voxels.iou,
+        rmse_nm=maps.rmse_nm,
+        coverage95=maps.coverage95 or [],
+        seconds=median(seconds),
+    )
+
+
+def run_all(
+    methods: Iterable[Method],
+    samples: int = SAMPLES,
+    seed: int = TEST_SEED,
+    done: Callable[[Entry], None] = lambda entry: None,
+) -> list[Entry]:
+    """Every method in every trial that it is ready for; ``done`` is told of each."""
+    entries = []
+    for trial in TRIALS:
+        for method in methods:
+            if method.ready(trial.contrast):
+                entries.append(run_trial(trial, method, samples, seed))
+                done(entries[-1])
+    return entries
+
+
+def as_json(entries: Iterable[Entry], samples: int, seed: int, machine: str) -> str:
+    """Entries with what they were measured on."""
+    told = {"samples": samples, "seed": seed, "machine": machine, "entries": [asdict(entry) for entry in entries]}
+    return json.dumps(told, indent=1)
+
+
+def known_scores(trial: str = "test set") -> dict[str, float]:
+    """mIoU of each method in a trial, as measured for this version (`microtomo evaluate --all`)."""
+    if not SCORES.is_file():
+        return {}
+    entries = json.loads(SCORES.read_text())["entries"]
+    return {entry["method"]: entry["miou"] for entry in entries if entry["trial"] == trial}

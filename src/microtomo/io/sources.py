@@ -1,0 +1,268 @@
+"""Opening a scan of any accepted kind, to be read whole or in parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from microtomo.errors import MicrotomoError
+from microtomo.io.arrays import (
+    ENERGY_NAMES,
+    TIFF_SUFFIXES,
+    Images,
+    numbers,
+    read_npy,
+    read_npz,
+    read_tiff,
+    read_tiff_folder,
+)
+from microtomo.io.hdf5 import (
+    axis_values,
+    default_signal,
+    history_of,
+    load_filters,
+    number_of,
+    only_candidate,
+    open_hdf5,
+    pixel_size,
+    reading,
+    shards,
+    stack_of,
+    text,
+)
+from microtomo.materials import Stack, builtin_stacks, load_stack
+from microtomo.scan import Scan
+
+HDF5_SUFFIXES = (".h5", ".hdf5", ".nxs", ".nx", ".hdf", ".nexus")
+_MAP_ABOVE = 1 << 30  # bytes: larger arrays are mapped from disk, not read
+
+
+@dataclass
+class ScanSource:
+    """An open scan: its shape, what is known about it, and its data, read on demand.
+
+    ``data`` is anything that can be sliced, (e, y, x) or (n, e, y, x); ``truth`` likewise ([n,] l, y, x) [nm].
+    """
+
+    path: Path
+    data: Any
+    energies_kev: tuple[float, ...]
+    files: tuple[Path, ...]
+    pixel_nm: float = 10.0
+    stack: Stack | None = None
+    contrast: str | None = None
+    noise: float | None = None
+    truth: Any = None
+    history: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int | None:
+        """Length of the sample axis, None for a single scan without one."""
+        return len(self.data) if self.data.ndim == 4 else None
+
+    def select(self, samples: slice | None) -> range | None:
+        """The sample numbers that a slice means here. Raises MicrotomoError where it means none."""
+        if self.samples is None:
+            if samples is not None:
+                raise MicrotomoError(
+                    f"{self.path}: is a single scan without a sample axis: leave the choice of samples out"
+                )
+            return None
+        chosen = range(self.samples)[samples or slice(None)]
+        if not chosen or chosen.step < 1:
+            raise MicrotomoError(
+                f"{self.path}: has samples 0 to {self.samples - 1}: the part asked for holds none of them"
+            )
+        return chosen
+
+    def batches(self, batch: int, samples: slice | None = None) -> Iterator[slice | None]:
+        """Slices of at most ``batch`` samples that cover ``samples``, for :meth:`read`."""
+        chosen = self.select(samples)
+        if chosen is None:
+            yield None
+            return
+        for start in range(0, len(chosen), batch):
+            part = chosen[start : start + batch]
+            yield slice(part.start, part.stop, part.step)
+
+    def read(self, samples: slice | None = None) -> Scan:
+        """The scan, or a part of its samples, in memory; values as in the file, integers as float32."""
+        chosen = self.select(samples)
+        part = ... if chosen is None else slice(chosen.start, chosen.stop, chosen.step)
+        with reading(self.path):
+            data = _mapped(self.data) if chosen is None else None
+            data = self.data[part] if data is None else data
+            truth = None if self.truth is None else self.truth[part]
+        if data.dtype.kind != "f" or data.dtype.itemsize not in (4, 8) or not data.dtype.isnative:
+            data = data.astype("f8" if data.dtype.itemsize == 8 and data.dtype.kind == "f" else "f4")
+        with naming(self.path):
+            return Scan(
+                data, self.energies_kev, self.pixel_nm, self.stack, self.contrast, self.noise, truth, dict(self.history)
+            )
+
+    def sha256(self) -> str:
+        """Hash of the file; of the list of names and hashes of its files where there are several."""
+        sums = [(file.name, _sha256(file)) for file in self.files]
+        if len(sums) == 1:
+            return sums[0][1]
+        return hashlib.sha256("".join(f"{value}  {name}\n" for name, value in sums).encode()).hexdigest()
+
+
+@contextmanager
+def open_scan(
+    path: str | Path,
+    energies_kev: tuple[float, ...] | None = None,
+    pixel_nm: float | None = None,
+    stack: Stack | str | Path | None = None,
+    contrast: str | None = None,
+) -> Iterator[ScanSource]:
+    """Open a scan of any accepted kind (see :func:`microtomo.read_scan`); what is given goes before what the file says.
+
+    Raises MicrotomoError, with the file name, for anything that is no scan.
+    """
+    path = Path(path)
+    given = None if stack is None else load_stack(stack)
+    kind = path.suffix.lower()
+    if _is_hdf5(path, kind):
+        with open_hdf5(path) as file:
+            with reading(path):
+                source = _from_hdf5(path, file, energies_kev)
+            source.pixel_nm = pixel_nm or source.pixel_nm
+            source.stack, source.contrast = given or source.stack, contrast or source.contrast
+            _check(source, given)
+            yield source
+        return
+    images = _images(path, kind)
+    energies = energies_kev or images.energies_kev
+    history = {}
+    if energies is None:
+        energies = (given or builtin_stacks()["au-al-si"]).energies_kev
+        history["energies_kev"] = "not given: taken from the stack"
+    source = ScanSource(
+        path, images.data, tuple(energies), images.files, pixel_nm or 10.0, given, contrast, history=history
+    )
+    _check(source, given)
+    yield source
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file name before the message of a MicrotomoError."""
+    try:
+        yield
+    except MicrotomoError as error:
+        raise MicrotomoError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+
+
+def _is_hdf5(path: Path, kind: str) -> bool:
+    if not path.exists():
+        raise MicrotomoError(f"{path}: no such file: check the path")
+    if path.is_dir():
+        return (path / "index.h5").exists()
+    return kind in HDF5_SUFFIXES or (kind not in (".npy", ".npz", *TIFF_SUFFIXES) and bool(h5py.is_hdf5(path)))
+
+
+def _images(path: Path, kind: str) -> Images:
+    if path.is_dir():
+        return read_tiff_folder(path)
+    if kind == ".npy":
+        return read_npy(path)
+    if kind == ".npz":
+        return read_npz(path)
+    if kind in TIFF_SUFFIXES:
+        return read_tiff(path)
+    raise MicrotomoError(
+        f"{path}: unknown kind of file {kind or '(no extension)'}: give HDF5 (.h5, .nxs), .npy, .npz, .tif "
+        "or a folder of TIFFs"
+    )
+
+
+def _from_hdf5(path: Path, file: h5py.File, energies_kev: tuple[float, ...] | None) -> ScanSource:
+    entry = file.get("entry")
+    ours = isinstance(entry, h5py.Group) and "microtomo_version" in entry.attrs
+    if ours and "method" in entry.attrs:
+        raise MicrotomoError(f"{path}: holds a reconstruction, not a scan: give the scan that it was made from")
+    signal = default_signal(file)
+    if signal is None and ours:
+        raise MicrotomoError(f"{path}: lacks the data set /entry/data/data: write the scan again")
+    if signal is None:
+        signal = only_candidate(path, file)
+    load_filters(path, signal)
+    files = (Path(file.filename), *shards(signal))
+    energies = energies_kev or _energies(path, signal, ours)
+    source = ScanSource(path, signal, tuple(energies), files)
+    if (size := pixel_size(path, signal)) is not None:
+        source.pixel_nm = size
+    if ours:
+        assert entry is not None
+        source.stack = stack_of(entry, path)
+        source.contrast = text(entry.attrs["contrast"]) if "contrast" in entry.attrs else None
+        source.noise = number_of(entry, "noise", path)
+        source.pixel_nm = number_of(entry, "pixel_nm", path) or source.pixel_nm
+        source.history = history_of(entry)
+        truth = entry.get("thickness/data")
+        if isinstance(truth, h5py.Dataset):
+            shards(truth)
+            source.truth = truth
+    return source
+
+
+def _energies(path: Path, signal: h5py.Dataset, ours: bool) -> tuple[float, ...]:
+    found = axis_values(signal, -3, ENERGY_NAMES) if signal.ndim in (3, 4) else None
+    if found is None:
+        if ours:
+            raise MicrotomoError(
+                f"{path}: lacks the data set {signal.parent.name}/energy: write the scan again or pass --energies"
+            )
+        raise MicrotomoError(f"{path}: says no energies for {signal.name}: pass --energies, such as --energies 5:35")
+    values, units = found
+    return numbers(values / 1000 if units.lower() == "ev" else values)
+
+
+def _check(source: ScanSource, given: Stack | None) -> None:
+    """Raise MicrotomoError unless the array can be a scan with these energies."""
+    data, path, stack = source.data, source.path, given or source.stack
+    if data.dtype.kind not in "fiub":
+        raise MicrotomoError(f"{path}: holds {data.dtype}, not numbers: a scan is an array of signal values")
+    if data.ndim in (3, 4) and 0 not in data.shape and data.shape[-3] != len(source.energies_kev):
+        count, e = len(source.energies_kev), source.energies_kev
+        who = f"stack {stack.name} names" if stack and tuple(stack.energies_kev) == e else "there are"
+        raise MicrotomoError(
+            f"{path}: scan has {data.shape[-3]} energies, {who} {count} ({e[0]:g}..{e[-1]:g} keV): "
+            "pass --energies or trim the scan"
+        )
+    with naming(path):
+        Scan(_Shaped(data.shape), source.energies_kev)
+
+
+@dataclass(frozen=True)
+class _Shaped:
+    """Stands for data that is not read yet."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+def _mapped(data: Any) -> np.ndarray | None:
+    """A large contiguous HDF5 data set mapped from disk, None where that cannot be or need not be."""
+    if not isinstance(data, h5py.Dataset) or data.nbytes < _MAP_ABOVE or data.is_virtual or data.chunks is not None:
+        return None
+    offset = data.id.get_offset()
+    if offset is None or data.external:
+        return None
+    return np.memmap(data.file.filename, dtype=data.dtype, mode="c", offset=offset, shape=data.shape)
+
+
+def _sha256(path: Path) -> str:
+    with reading(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
