@@ -60,14 +60,34 @@ def test_what_cannot_be_measured_is_told(sample, capsys):
     tifffile.imwrite("a.tif", sample.image)
     tifffile.imwrite("noise.tif", np.float32(100 + np.random.default_rng(0).standard_normal((64, 64))))
     for arguments, said in (
-        (["atom", "a.tif", "-o", "o.csv"], "did you mean atoms"),
         (["atoms", "noise.tif", "-o", "o.csv"], "noise.tif: no graphene lattice is seen"),
         (["atoms", "a.tif", "-o", "none/o.csv"], "none is no folder"),
         (["atoms", "a.tif", "-o", "a.tif"], "is the input itself"),
+        (["atoms", "a.tif", "-o", "o.csv", "--method", "map"], "'map' is for task layers, not for contaminant"),
     ):
         assert main(["measure", *arguments]) == 1
         assert said in capsys.readouterr().err
     assert not os.path.exists("o.csv")
+    assert main(["measure", "atom", "a.tif", "-o", "o.csv"]) == 2
+    assert "Did you mean 'atoms'" in capsys.readouterr().err
+
+
+def test_a_folder_is_measured_into_one_table_with_the_names_of_its_images(sample, capsys):
+    os.mkdir("in")
+    for name in ("one", "two"):
+        tifffile.imwrite(f"in/{name}.tif", sample.image)
+    arguments = ["measure", "atoms", "in", "-o", "atoms.csv", "--picture", "pictures", "--method", "bragg"]
+    assert main(arguments) == 0
+    names = [row["image"] for row in rows("atoms.csv")]
+    assert set(names) == {"one.tif", "two.tif"}
+    assert sorted(os.listdir("pictures")) == ["one.png", "two.png"]
+    capsys.readouterr()
+    tifffile.imwrite("in/noise.tif", np.float32(100 + np.random.default_rng(0).standard_normal((64, 64))))
+    assert main(arguments) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "warning: in/noise.tif: no graphene lattice" in said[0]
+    assert said[-1] == "error: 1 of 3 images could not be measured, see above"
+    assert [row["image"] for row in rows("atoms.csv")] == names
 
 
 def covered(share, seed=0):

@@ -48,7 +48,7 @@ def demo(
     scans = {
         name: simulate_scan(stack, truth, contrast=contrast, noise=NOISE, seed=SEED) for name, truth in truths.items()
     }
-    methods = [m.name for m in list_methods(task="sem") if m.ready(contrast)]
+    methods = [m.name for m in list_methods(task="layers") if m.ready(contrast)]
     _prepare(methods, scans["experimental"])
     recs = {m: {name: _reconstruct(scan, m, name) for name, scan in scans.items()} for m in methods}
     results = [_result(m, found, scans) for m, found in recs.items()]

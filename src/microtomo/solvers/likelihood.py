@@ -20,7 +20,7 @@ _PIXELS = 16384  # pixels at a time: the table of misfits stays below 100 MB
 
 @register(
     "likelihood",
-    task="sem",
+    task="layers",
     citation="Rau & Reimer, Scanning 23 (2001) 235 (signal); maximum likelihood over a grid, refined by Gauss-Newton",
 )
 def likelihood(signal: Tensor, problem: Problem, *, iterations: int = 15) -> Estimate:
