@@ -27,24 +27,21 @@ def demo(
     """Simulate scans, reconstruct them with every method, score them and draw pictures, a page and files."""
     import time
 
-    import torch
-
     from microtomo.io.atomic import writing
     from microtomo.materials import load_stack
     from microtomo.registry import list_methods
-    from microtomo.seeds import derive_seed
+    from microtomo.seeds import Stream
+    from microtomo.simulate.samples import draw_structures
     from microtomo.simulate.scans import simulate_scan
-    from microtomo.simulate.structures import make_structure
 
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     stack = load_stack("au-al-si")
-    layers = range(len(stack.layers))
-    perlin = [
-        make_structure(stack, "perlin", [derive_seed(SEED, 0, i, k) for k in layers], 128, 128) for i in range(samples)
-    ]
-    truths = {"perlin": torch.stack(perlin), "experimental": make_structure(stack, "experimental", [0, 0], 128, 128)}
+    truths = {
+        "perlin": draw_structures(stack, "perlin", SEED, Stream.SAMPLES, range(samples), 128, 128),
+        "experimental": draw_structures(stack, "experimental", SEED, Stream.SAMPLES, range(1), 128, 128)[0],
+    }
     scans = {
         name: simulate_scan(stack, truth, contrast=contrast, noise=NOISE, seed=SEED) for name, truth in truths.items()
     }

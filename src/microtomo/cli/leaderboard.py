@@ -14,6 +14,7 @@ def leaderboard(pattern: str, samples: int, validation: bool, as_json: bool) -> 
     from rich.console import Console
     from rich.table import Table
 
+    from microtomo import seeds
     from microtomo.inverse import leaderboard as board
     from microtomo.io.atomic import machine
     from microtomo.registry import list_methods
@@ -22,7 +23,7 @@ def leaderboard(pattern: str, samples: int, validation: bool, as_json: bool) -> 
     if not methods:
         known = ", ".join(method.name for method in list_methods(task="sem"))
         raise MicrotomoError(f"no method for scans matches {pattern!r}: there are {known}")
-    seed = board.VALIDATION_SEED if validation else board.TEST_SEED
+    seed = seeds.VALIDATION_SEED if validation else seeds.TEST_SEED
 
     def told(entry: board.Entry) -> None:
         print(f"{entry.trial}: {entry.method} {entry.miou:.4f}, {entry.seconds:.2f} s a scan", file=sys.stderr)

@@ -18,15 +18,11 @@ from microtomo.physics.detector import Detector
 from microtomo.registry import Method
 from microtomo.reproduce.sem.published import EXPERIMENTAL
 from microtomo.scan import Scan
-from microtomo.seeds import NOISE, derive_seed
+from microtomo.seeds import NOISE, TEST_SEED, TRIAL_STRUCTURES, Stream, derive_seed
+from microtomo.simulate.samples import draw_structures
 from microtomo.simulate.scans import record
-from microtomo.simulate.structures import make_structure
 from microtomo.voxels import thickness_to_volume
 
-TEST_SEED = 20_301_122
-"""Seed of the structures that figures are reported on; nothing was chosen or trained on them."""
-VALIDATION_SEED = 20_301_101
-"""Seed of the structures that settings are chosen on."""
 SAMPLES = 40
 SCORES = Path(__file__).parents[1] / "weights" / "scores.json"
 
@@ -75,11 +71,10 @@ def scans_of(trial: Trial, samples: int, seed: int, stack: Stack, first: int = 0
     Samples ``first`` to ``first + samples``: each is the same in whatever batch it comes.
     """
     numbers = range(1) if trial.kind == "experimental" else range(first, first + samples)
-    layers, detector = range(len(stack.layers)), Detector(noise=trial.noise)
-    seeds = [[derive_seed(seed, 2, i, k) for k in layers] for i in numbers]
-    truth = [make_structure(stack, trial.kind, each, size, size) for each in seeds]
+    detector = Detector(noise=trial.noise)
+    truth = draw_structures(stack, trial.kind, seed, TRIAL_STRUCTURES, numbers, size, size)
     data = [
-        record(thickness, stack, trial.contrast, detector, derive_seed(seed, 0, i, NOISE))
+        record(thickness, stack, trial.contrast, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE))
         for i, thickness in zip(numbers, truth, strict=True)
     ]
     return Scan(
@@ -88,7 +83,7 @@ def scans_of(trial: Trial, samples: int, seed: int, stack: Stack, first: int = 0
         stack=stack,
         contrast=trial.contrast,
         noise=trial.noise,
-        truth=torch.stack(truth),
+        truth=truth,
     )
 
 

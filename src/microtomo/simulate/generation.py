@@ -16,6 +16,7 @@ from pathlib import Path
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import check_output, whole_file, writing
+from microtomo.seeds import TEST_SEED, VALIDATION_SEED
 from microtomo.simulate.dataset import SINGLE_FILE, DatasetConfig, Shard
 from microtomo.simulate.shards import default_workers, is_complete, write_index, write_samples
 from microtomo.simulate.workers import Progress, run_here, run_local, run_on_cluster
@@ -75,7 +76,7 @@ def generate_dataset(
     started = time.perf_counter()
     out = Path(out).absolute()
     in_process = workers is None or workers == 1
-    workers = _checked(config, workers)
+    workers = _checked(config, seed, workers)
     if out.suffix in SINGLE_FILE:
         if config.samples == 0:
             raise MicrotomoError(f"{out}: one file holds no splits: give a folder, or samples alone")
@@ -108,7 +109,7 @@ def generate_dataset(
 def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: int | None = None) -> Forecast:
     """Size and time of a data set, from a second of writing beside ``out``; leaves nothing behind."""
     out = Path(out).absolute()
-    workers = _checked(config, workers)
+    workers = _checked(config, seed, workers)
     shards = [Shard("", 0, 0, config.samples)] if out.suffix in SINGLE_FILE else config.shards()
     missing = sum(s.stop - s.start for s in shards if not is_complete(s.path(out), config, seed, s))
     parent = _existing(out)
@@ -131,9 +132,11 @@ def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: 
     )
 
 
-def _checked(config: DatasetConfig, workers: int | None) -> int:
+def _checked(config: DatasetConfig, seed: int, workers: int | None) -> int:
     if config.total == 0:
         raise MicrotomoError("the data set is empty: give --samples, or --train, --validation and --test")
+    if config.validation and seed in (TEST_SEED, VALIDATION_SEED):
+        raise MicrotomoError(f"seed {seed} is that of the structures that methods are scored on: give another one")
     if workers is not None and workers < 1:
         raise MicrotomoError(f"{workers} workers cannot work: give 1 or more")
     return workers or default_workers()

@@ -13,7 +13,7 @@ from microtomo.materials import Stack, check_energies, load_stack
 from microtomo.physics.attenuation import backscatter, fast_backscatter
 from microtomo.physics.detector import Detector, detect
 from microtomo.scan import Array, Scan, as_tensor, like
-from microtomo.seeds import NOISE, derive_seed
+from microtomo.seeds import NOISE, Stream, derive_seed
 
 
 def simulate_scan(
@@ -60,7 +60,8 @@ def simulate_scan(
     detector = detector or _gaussian(noise)
     batch = depth if depth.ndim == 4 else depth[None]
     samples = [
-        record(sample, stack, contrast, detector, derive_seed(seed, 0, i, NOISE)) for i, sample in enumerate(batch)
+        record(sample, stack, contrast, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE))
+        for i, sample in enumerate(batch)
     ]
     data = torch.stack(samples) if depth.ndim == 4 else samples[0]
     return Scan(

@@ -16,7 +16,8 @@ import torch
 from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import new_hdf5, writing
 from microtomo.io.nexus import create_scan
-from microtomo.simulate.dataset import DatasetConfig, Sample, Shard, layer_seeds, make_sample
+from microtomo.seeds import layer_seeds
+from microtomo.simulate.dataset import STREAMS, DatasetConfig, Sample, Shard, make_sample
 
 INDEX = "index.h5"
 
@@ -179,7 +180,8 @@ def _create(file: h5py.File, config: DatasetConfig, seed: int, shard: Shard) -> 
     )
     samples = file["entry"].create_group("samples")
     samples.attrs["NX_class"] = "NXcollection"
-    seeds = [layer_seeds(config, seed, shard.split, i) for i in range(shard.start, shard.stop)]
+    stream, layers = STREAMS[shard.split], len(stack.layers)
+    seeds = [layer_seeds(seed, stream, i, layers) for i in range(shard.start, shard.stop)]
     samples.create_dataset("layer_seeds", data=np.array(seeds, dtype=np.uint64))
     samples.create_dataset("split", data=np.full(count, shard.split, dtype="S10"))
     samples.create_dataset("kind", shape=(count,), dtype="S12")

@@ -9,12 +9,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from microtomo.errors import MicrotomoError
-from microtomo.inverse.leaderboard import TEST_SEED, Trial
+from microtomo.inverse.leaderboard import Trial
 from microtomo.io.atomic import whole_file, writing
 from microtomo.physics.attenuation import CONTRASTS
 from microtomo.registry import Method, get_method, list_methods
 from microtomo.reproduce.sem.cost import Costing
 from microtomo.reproduce.sem.measure import Task
+from microtomo.seeds import TEST_SEED
 
 Count = Annotated[int, Field(ge=1, le=10**6)]
 

@@ -20,9 +20,9 @@ from microtomo.materials import load_stack
 from microtomo.reproduce.sem.measure import STACK
 from microtomo.reproduce.sem.plan import NOISE, Settings
 from microtomo.reproduce.sem.published import NAMES
-from microtomo.seeds import derive_seed
+from microtomo.seeds import Stream
+from microtomo.simulate.samples import draw_structures
 from microtomo.simulate.scans import simulate_scan
-from microtomo.simulate.structures import make_structure
 from microtomo.training.config import TrainConfig, load_train_config
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
@@ -167,8 +167,7 @@ def weighted(settings: Settings, folder: Path, count: int = 8) -> tuple[dict[str
     from microtomo.training.run import WEIGHTS
 
     stack, size = load_stack(STACK), settings.train_pixels
-    seeds = [[derive_seed(settings.seed, 4, i, k) for k in range(2)] for i in range(count)]
-    truth = torch.stack([make_structure(stack, "perlin", each, size, size) for each in seeds])
+    truth = draw_structures(stack, "perlin", settings.seed, Stream.WEIGHTED_LOSSES, range(count), size, size)
     scan = simulate_scan(stack, truth, contrast="published", noise=NOISE, seed=settings.seed)
     shown = int((truth > 0).float().mean((2, 3)).amin(1).argmax())  # the one that has most of both layers
     found = {}
