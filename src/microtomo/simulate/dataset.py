@@ -94,8 +94,8 @@ class DatasetConfig(BaseModel):
 
     def fingerprint(self, seed: int) -> str:
         """Hash of the configuration, seed and package version: equal exactly where the shards are."""
-        told = json.dumps([self.model_dump(mode="json"), seed, version("microtomo")], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
+        decided_by = json.dumps([self.model_dump(mode="json"), seed, version("microtomo")], sort_keys=True)
+        return hashlib.sha256(decided_by.encode()).hexdigest()
 
 
 class Shard(NamedTuple):

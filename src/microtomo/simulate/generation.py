@@ -8,9 +8,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,11 +18,16 @@ from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import check_output, whole_file, writing
 from microtomo.seeds import TEST_SEED, VALIDATION_SEED
 from microtomo.simulate.dataset import SINGLE_FILE, DatasetConfig, Shard
-from microtomo.simulate.shards import default_workers, is_complete, write_index, write_samples
-from microtomo.simulate.workers import Progress, run_here, run_local, run_on_cluster
+from microtomo.simulate.shards import ShardJob, default_workers, is_complete, write_index, write_samples
+from microtomo.simulate.workers import run_here, run_in_workers, run_on_cluster
 
 _DESCRIPTION = "dataset.json"
-_SMALL_BYTES = 2e9
+_SMALL_BYTES = 2e9  # that threads of this process write, in a few seconds
+_MOST_THREADS = 8  # that make samples side by side in one process
+_FORECAST_S, _FORECAST_SAMPLES = 1.0, 256  # a forecast writes samples for so long, and no more than so many
+
+Progress = Callable[[int], None]
+"""Called with the samples of the data set that are there by now."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def generate_dataset(
 
     A folder that was left unfinished is completed, with the same bytes as in one go. ``workers`` are processes; when
     not given, one for each core, or threads of this process for what takes a few seconds. ``scheduler`` is the address
-    of a Dask cluster. ``progress`` is told the samples of the data set that are there by now.
+    of a Dask cluster. ``progress`` is called with the samples that are there by now.
     Raises MicrotomoError for a folder of something else, a full disk or a place that cannot be written.
     """
     started = time.perf_counter()
@@ -82,28 +87,28 @@ def generate_dataset(
             raise MicrotomoError(f"{out}: one file holds no splits: give a folder, or samples alone")
         if scheduler is not None:
             raise MicrotomoError(f"{out}: a cluster writes shards: give a folder")
-        threads = min(workers, 8)
+        threads = min(workers, _MOST_THREADS)
         write_samples(out, config, seed, Shard("", 0, 0, config.samples), progress, threads)
-        return _told(out, config, config.samples, started, threads)
+        return _summary(out, config, config.samples, started, threads)
     with _own_folder(out, config, seed):
-        shards = config.shards()
-        missing = [i for i, shard in enumerate(shards) if not is_complete(shard.path(out), config, seed, shard)]
-        todo = sum(shards[i].stop - shards[i].start for i in missing)
+        jobs = [ShardJob(config, seed, shard) for shard in config.shards()]
+        missing = [job for job in jobs if not job.done(out)]
+        todo = round(sum(job.weight for job in missing))
         _check_space(out, todo * config.sample_bytes)
 
-        def advance(written: int) -> None:
-            progress(config.total - todo + written)
+        def advance(written: float, label: str = "") -> None:
+            progress(config.total - todo + round(written))
 
         advance(0)
         if scheduler is not None:
-            run_on_cluster(config, seed, out, missing, scheduler, advance)
+            run_on_cluster(missing, out, scheduler, advance)
         elif in_process and todo * config.sample_bytes < _SMALL_BYTES:
-            run_here(config, seed, out, missing, workers, advance)
+            run_here([replace(job, threads=workers) for job in missing], out, advance)
         else:
-            run_local(config, seed, out, missing, workers, advance)
-        for split in {shard.split: None for shard in shards}:
+            run_in_workers(missing, out, workers, advance)
+        for split in {job.shard.split: None for job in jobs}:
             write_index(config, seed, out, split)
-    return _told(out, config, todo, started, workers)
+    return _summary(out, config, todo, started, workers)
 
 
 def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: int | None = None) -> Forecast:
@@ -117,7 +122,7 @@ def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: 
         trial = Path(folder) / "trial.h5"
         write_samples(trial, config, seed, Shard(shards[0].split, 0, 0, 1))
         count, seconds = 0, 0.0
-        while seconds < 1 and count < 256:
+        while seconds < _FORECAST_S and count < _FORECAST_SAMPLES:
             count = max(8, 2 * count)
             started = time.perf_counter()
             write_samples(trial, config, seed, Shard(shards[0].split, 0, 0, count))
@@ -128,7 +133,10 @@ def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: 
         missing=missing,
         bytes=config.total * config.sample_bytes,
         free_bytes=shutil.disk_usage(parent).free,
-        seconds=missing * seconds / count / min(workers, len(shards) if out.suffix not in SINGLE_FILE else 8),
+        seconds=missing
+        * seconds
+        / count
+        / min(workers, len(shards) if out.suffix not in SINGLE_FILE else _MOST_THREADS),
     )
 
 
@@ -163,14 +171,14 @@ def _own_folder(folder: Path, config: DatasetConfig, seed: int) -> Iterator[None
         ):
             raise MicrotomoError(f"{folder}: is not empty and holds no data set: choose a new folder")
         else:
-            told = {
+            identity = {
                 "microtomo_version": version("microtomo"),
                 "seed": seed,
                 "config_hash": config.fingerprint(seed),
                 "config": config.model_dump(mode="json"),
             }
             with whole_file(description) as temporary, writing(description):
-                temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+                temporary.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
         _remove_leftovers(folder)
         yield
         _remove_leftovers(folder)
@@ -186,15 +194,15 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _check_same(description: Path, config: DatasetConfig, seed: int) -> None:
     try:
-        found = json.loads(description.read_text(encoding="utf-8"))
-        same = found["config_hash"] == config.fingerprint(seed)
-        told = {"seed": found["seed"], "microtomo_version": found["microtomo_version"], **found["config"]}
+        known = json.loads(description.read_text(encoding="utf-8"))
+        same = known["config_hash"] == config.fingerprint(seed)
+        present = {"seed": known["seed"], "microtomo_version": known["microtomo_version"], **known["config"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise MicrotomoError(f"{description}: cannot be understood: choose a new folder") from None
     if same:
         return
     wanted = {"seed": seed, "microtomo_version": version("microtomo"), **config.model_dump(mode="json")}
-    differing = [key for key in wanted if told.get(key) != wanted[key]]
+    differing = [key for key in wanted if present.get(key) != wanted[key]]
     raise MicrotomoError(
         f"{description.parent}: holds a data set of another configuration ({', '.join(differing)} differ): choose a "
         "new folder, or delete this one"
@@ -215,7 +223,7 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def _told(path: Path, config: DatasetConfig, written: int, started: float, workers: int) -> Generated:
+def _summary(path: Path, config: DatasetConfig, written: int, started: float, workers: int) -> Generated:
     files = [path] if path.is_file() else list(path.rglob("*.h5"))
     size = sum(file.stat().st_size for file in files)
     return Generated(str(path), config.total, written, size, time.perf_counter() - started, workers)
