@@ -49,27 +49,18 @@ class DieOnce(Write):
 JOBS = [Write("a", 1.0), Write("b", 2.0), Write("c", 3.0)]
 
 
-@pytest.mark.parametrize("run", [run_here, lambda jobs, folder, progress: run_in_workers(jobs, folder, 2, progress)])
-def test_all_jobs_are_run_and_progress_ends_at_their_weight(run, tmp_path):
-    seen = []
-    run(JOBS, tmp_path, lambda done, label: seen.append((done, label)))
-    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a": "a", "b": "b", "c": "c"}
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert seen[-1][0] == pytest.approx(6.0)
-    assert seen[-1][1] in {"a", "b", "c"}
-
-
 def test_a_job_tells_how_far_it_is(tmp_path):
     seen = []
     run_here(JOBS[1:], tmp_path, lambda done, label: seen.append(done))
     assert seen == pytest.approx([0, 2 / 3, 4 / 3, 2, 2, 3, 4, 5])
 
 
-def test_a_killed_worker_is_replaced_and_other_jobs_are_kept(tmp_path):
+def test_workers_run_all_jobs_and_one_that_is_killed_is_replaced(tmp_path):
     seen = []
-    run_in_workers([*JOBS, DieOnce("d", 1.0)], tmp_path, 1, lambda done, label: seen.append(done))
-    assert {p.name for p in tmp_path.iterdir()} == {"a", "b", "c", "d", "d.before"}
-    assert seen[-1] == pytest.approx(7.0)
+    run_in_workers([*JOBS, DieOnce("d", 1.0)], tmp_path, 2, lambda done, label: seen.append((done, label)))
+    assert {p.name: p.read_text() for p in tmp_path.glob("?")} == {name: name for name in "abcd"}
+    assert (tmp_path / "d.before").exists()
+    assert seen[-1] == (pytest.approx(7.0), "d")
 
 
 def test_workers_that_always_die_are_given_up(tmp_path):
@@ -78,5 +69,5 @@ def test_workers_that_always_die_are_given_up(tmp_path):
 
 
 def test_an_error_in_a_worker_arrives_as_it_is(tmp_path):
-    with pytest.raises(MicrotomoError, match="^e is impossible$"):
+    with pytest.raises(MicrotomoError, match=r"^e is impossible$"):
         run_in_workers([Fail("e", 1.0), *JOBS], tmp_path, 2, lambda done, label: None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.lasting import resumable
+from microtomo.cli.progress import resumable
 
 if TYPE_CHECKING:
     from microtomo.models.weights import Family

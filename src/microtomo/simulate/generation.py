@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from microtomo.errors import MicrotomoError
-from microtomo.io.atomic import check_output, whole_file, writing
+from microtomo.io.atomic import writing
+from microtomo.io.folders import claim_folder
 from microtomo.seeds import TEST_SEED, VALIDATION_SEED
 from microtomo.simulate.dataset import SINGLE_FILE, DatasetConfig, Shard
-from microtomo.simulate.shards import ShardJob, default_workers, is_complete, write_index, write_samples
-from microtomo.simulate.workers import run_here, run_in_workers, run_on_cluster
+from microtomo.simulate.shards import ShardJob, is_complete, write_index, write_samples
+from microtomo.simulate.workers import default_workers, run_here, run_in_workers, run_on_cluster
 
 _DESCRIPTION = "dataset.json"
 _SMALL_BYTES = 2e9  # that threads of this process write, in a few seconds
@@ -90,7 +87,13 @@ def generate_dataset(
         threads = min(workers, _MOST_THREADS)
         write_samples(out, config, seed, Shard("", 0, 0, config.samples), progress, threads)
         return _summary(out, config, config.samples, started, threads)
-    with _own_folder(out, config, seed):
+    description = {
+        "microtomo_version": version("microtomo"),
+        "seed": seed,
+        "config_hash": config.fingerprint(seed),
+        "config": config.model_dump(mode="json"),
+    }
+    with claim_folder(out, _DESCRIPTION, description, "data set", results=("*.h5", "*/*.h5")):
         jobs = [ShardJob(config, seed, shard) for shard in config.shards()]
         missing = [job for job in jobs if not job.done(out)]
         todo = round(sum(job.weight for job in missing))
@@ -148,65 +151,6 @@ def _checked(config: DatasetConfig, seed: int, workers: int | None) -> int:
     if workers is not None and workers < 1:
         raise MicrotomoError(f"{workers} workers cannot work: give 1 or more")
     return workers or default_workers()
-
-
-@contextmanager
-def _own_folder(folder: Path, config: DatasetConfig, seed: int) -> Iterator[None]:
-    """Make the folder this data set's, or find that it is already; one run at a time, leftovers of others removed."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise MicrotomoError(f"{folder}: another run is writing this data set: wait for it or stop it") from None
-        description = folder / _DESCRIPTION
-        check_output(description)
-        started = any((*folder.glob("*.h5"), *folder.glob("*/*.h5")))
-        if started and description.exists():
-            _check_same(description, config, seed)
-        elif started or any(
-            entry.is_file() and entry != description and entry.name[0] != "." for entry in folder.iterdir()
-        ):
-            raise MicrotomoError(f"{folder}: is not empty and holds no data set: choose a new folder")
-        else:
-            identity = {
-                "microtomo_version": version("microtomo"),
-                "seed": seed,
-                "config_hash": config.fingerprint(seed),
-                "config": config.model_dump(mode="json"),
-            }
-            with whole_file(description) as temporary, writing(description):
-                temporary.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
-        _remove_leftovers(folder)
-        yield
-        _remove_leftovers(folder)
-    finally:
-        os.close(lock)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left unfinished."""
-    for leftover in (*folder.glob(".*.partial"), *folder.glob("*/.*.partial")):
-        leftover.unlink(missing_ok=True)
-
-
-def _check_same(description: Path, config: DatasetConfig, seed: int) -> None:
-    try:
-        known = json.loads(description.read_text(encoding="utf-8"))
-        same = known["config_hash"] == config.fingerprint(seed)
-        present = {"seed": known["seed"], "microtomo_version": known["microtomo_version"], **known["config"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise MicrotomoError(f"{description}: cannot be understood: choose a new folder") from None
-    if same:
-        return
-    wanted = {"seed": seed, "microtomo_version": version("microtomo"), **config.model_dump(mode="json")}
-    differing = [key for key in wanted if present.get(key) != wanted[key]]
-    raise MicrotomoError(
-        f"{description.parent}: holds a data set of another configuration ({', '.join(differing)} differ): choose a "
-        "new folder, or delete this one"
-    )
 
 
 def _check_space(folder: Path, needed: int) -> None:

@@ -55,8 +55,14 @@ class Job(Protocol):
         """Compute the result and write it whole or not at all."""
 
 
+def default_workers() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_here(jobs: Sequence[Job], folder: Path, progress: Progress) -> None:
-    """Run jobs one after the other in this process: right for few seconds of work, as worker processes take to start."""
+    """Run jobs one after the other in this process: right for what takes seconds, as worker processes do
+    to start."""
     before = 0.0
     for job in jobs:
 
