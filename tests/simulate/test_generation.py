@@ -115,8 +115,8 @@ def test_finished_shards_are_kept_and_broken_ones_rewritten(tmp_path):
 
 def test_another_configuration_is_refused(tmp_path):
     generate_dataset(small(samples=2), tmp_path / "set", seed=1)
-    with pytest.raises(MicrotomoError, match=r"holds a data set with other settings \(.*config\.contrast\)"):
-        generate_dataset(small(samples=2, contrast="published"), tmp_path / "set", seed=1)
+    with pytest.raises(MicrotomoError, match=r"holds a data set with other settings \(.*config\.forward\)"):
+        generate_dataset(small(samples=2, forward="published"), tmp_path / "set", seed=1)
     with pytest.raises(MicrotomoError, match=r"other settings \(seed"):
         generate_dataset(small(samples=2), tmp_path / "set", seed=2)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from microtomo.cli.options import GivenForward
 from microtomo.cli.progress import progress, resumable, time_of
 
 
@@ -23,7 +24,7 @@ def generate(
     structures: Annotated[
         str | None, typer.Option(help="Kinds with weights: perlin,lithography=0.3; default perlin.")
     ] = None,
-    contrast: Annotated[str | None, typer.Option(help="material (default) or published.")] = None,
+    forward: GivenForward = None,
     noise: Annotated[float | None, typer.Option(help="Relative Gaussian noise, 0.02 for 2 %; default 0.02.")] = None,
     dose: Annotated[float | None, typer.Option(help="Electrons per pixel and energy, for shot noise.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 (default) or float16 signals.")] = None,
@@ -56,7 +57,7 @@ def generate(
         width=width,
         stack=stack,
         structures=mix,
-        contrast=contrast,
+        forward=forward,
         detector__noise=noise,
         detector__electrons_per_pixel=dose,
         dtype=dtype,

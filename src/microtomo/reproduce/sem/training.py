@@ -169,13 +169,13 @@ def weighted(settings: Settings, folder: Path, count: int = 8) -> tuple[dict[str
 
     stack, size = load_stack(STACK), settings.train_pixels
     truth = draw_structures(stack, "perlin", settings.seed, Stream.WEIGHTED_LOSSES, range(count), size, size)
-    scan = simulate_scan(stack, truth, contrast="published", noise=NOISE, seed=settings.seed)
+    scan = simulate_scan(stack, truth, forward="published", noise=NOISE, seed=settings.seed)
     shown = int((truth > 0).float().mean((2, 3)).amin(1).argmax())  # the one that has most of both layers
     networks = {}
     for job in training_jobs(settings):
         if job.ratio is not None:
             name = next(n for n, ratio in LOSSES.items() if ratio == job.ratio)
-            rec = reconstruct(scan, "unet", contrast="published", weights=job.folder(folder) / WEIGHTS)
+            rec = reconstruct(scan, "unet", forward="published", weights=job.folder(folder) / WEIGHTS)
             share = (torch.as_tensor(rec.thickness) - truth) / torch.tensor(stack.max_nm)[:, None, None]
             errors = (share.double() ** 2).mean((0, 2, 3)).sqrt()
             networks[name] = Weighted(np.asarray(rec.thickness[shown]), tuple(errors.tolist()))
