@@ -11,9 +11,10 @@ from statistics import median
 import torch
 
 from microtomo import reconstruct
-from microtomo.inverse.leaderboard import TEST_SEED, TRIALS, scans_of
+from microtomo.inverse.leaderboard import TRIALS, scans_of
 from microtomo.materials import load_stack
 from microtomo.registry import list_methods
+from microtomo.seeds import TEST_SEED
 
 SCANS = 8
 

@@ -95,7 +95,7 @@ class Method:
     run: Callable[..., Any]
     published: Published | None = None
     weights: Callable[[str], Path] | None = None
-    """For networks: the weights that come with the package for a contrast; raises MicrotomoError where none do."""
+    """For networks: the weights that come with the package for a forward model; raises MicrotomoError where none do."""
 
     @property
     def learned(self) -> bool:
@@ -107,10 +107,10 @@ class Method:
         """Names of its settings: the keyword-only parameters of ``run``."""
         return [p.name for p in _settings(self.run)]
 
-    def ready(self, contrast: str = "published") -> bool:
-        """Whether it runs straight after installation, for scans of that contrast."""
+    def ready(self, forward: str = "published") -> bool:
+        """Whether it runs straight after installation, for scans of that forward model."""
         try:
-            return self.weights is None or bool(self.weights(contrast))
+            return self.weights is None or bool(self.weights(forward))
         except MicrotomoError:
             return False
 
@@ -253,13 +253,13 @@ def known_scores(task: str, trial: str | None = None) -> dict[str, float]:
     return {e["method"]: e.get("scores", e)[known.metric.key] for e in entries if e["trial"] == (trial or known.trial)}
 
 
-def best_shipped(task: str, contrast: str = "published") -> Method:
+def best_shipped(task: str, forward: str = "published") -> Method:
     """The method to use where none is named: of those that run straight after installation, the best by its score.
 
     Methods without a measured score come after all others. Raises MicrotomoError where no method is ready.
     """
     scores = known_scores(task)
-    ready = [m for m in list_methods(task=task) if m.ready(contrast)]
+    ready = [m for m in list_methods(task=task) if m.ready(forward)]
     if not ready:
         raise MicrotomoError(f"no method for task {task} comes ready to use: train one and give --method NAME")
     return max(ready, key=lambda m: scores.get(m.name, -1.0))

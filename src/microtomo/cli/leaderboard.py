@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def leaderboard(task: str, pattern: str, samples: int, validation: bool, as_json: bool) -> None:
     """Run every method of the task that matches, and print the table (or JSON)."""
-    from microtomo.inverse.leaderboard import TEST_SEED, VALIDATION_SEED
     from microtomo.registry import get_task, list_methods
+    from microtomo.seeds import TEST_SEED, VALIDATION_SEED
 
     chosen = get_task(task)
     methods = list_methods(pattern, task=task)
@@ -54,7 +54,7 @@ def _scan_table(trial: Trial, rows: list[Entry]) -> object:
     from rich.table import Table
 
     count = rows[0].samples
-    table = Table(title=f"{trial.name}: {trial.contrast} contrast, {trial.noise:.0%} noise, {count} scan(s)")
+    table = Table(title=f"{trial.name}: {trial.forward}, {trial.noise:.0%} noise, {count} scan(s)")
     for column in ("method", "published", "mIoU", "pooled", "recall", "accuracy", "RMSE nm", "95 % holds", "s"):
         table.add_column(column, justify="left" if column == "method" else "right")
     for e in rows:

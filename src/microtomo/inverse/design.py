@@ -11,17 +11,16 @@ import torch
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
-from microtomo.inverse.leaderboard import TEST_SEED
 from microtomo.inverse.misfit import combinations
 from microtomo.inverse.reconstruct import reconstruct
 from microtomo.materials import Stack
 from microtomo.metrics import thickness_scores
-from microtomo.physics.attenuation import CONTRASTS
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import DEFAULT, forward_class, forward_model
 from microtomo.physics.information import image_information, precision_nm
-from microtomo.seeds import derive_seed
+from microtomo.seeds import TEST_SEED, Stream, derive_seed
+from microtomo.simulate.samples import draw_structures
 from microtomo.simulate.scans import simulate_scan
-from microtomo.simulate.structures import make_structure
 
 DOSES = ("total", "image")
 """What stays the same when images are left out: the dose of the whole scan, or that of an image."""
@@ -38,20 +37,19 @@ class Question:
 
     ``detector`` has the noise of an image of a scan of all energies. With ``dose`` ``total`` fewer images get the same
     dose together, each more of it; with ``image`` each keeps its own. Raises MicrotomoError for an unknown dose or
-    contrast and for more than 100 energies.
+    forward model and for more than 100 energies.
     """
 
     stack: Stack
     thickness: Tensor
-    contrast: str = "material"
+    forward: str = DEFAULT
     detector: Detector = field(default_factory=Detector)
     dose: str = "total"
 
     def __post_init__(self) -> None:
         if self.dose not in DOSES:
             raise MicrotomoError(f"unknown dose {self.dose!r}: use {' or '.join(DOSES)}")
-        if self.contrast not in CONTRASTS:
-            raise MicrotomoError(f"unknown contrast {self.contrast!r}: use {' or '.join(CONTRASTS)}")
+        forward_class(self.forward)
         if len(self.stack.energies_kev) > _MOST:
             count = len(self.stack.energies_kev)
             raise MicrotomoError(f"{count} energies are more than the {_MOST} to choose from: take larger steps")
@@ -69,7 +67,8 @@ class Question:
 
     def information(self, images: int) -> Tensor:
         """Fisher information (e, l, l, p) of every image, if it is one of so many."""
-        return image_information(self.thickness.double(), self.stack, self.contrast, detector=self.detector_of(images))
+        forward = forward_model(self.forward, self.stack)
+        return image_information(self.thickness.double(), forward, detector=self.detector_of(images))
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def run_checks(
         for name, choice in choices.items():
             detector = question.detector_of(len(choice.indices))
             scan = simulate_scan(
-                question.stack, truth, contrast=question.contrast, detector=detector, seed=TEST_SEED,
+                question.stack, truth, forward=question.forward, detector=detector, seed=TEST_SEED,
                 energies_kev=choice.energies_kev,
             )  # fmt: skip
             for method in _METHODS:
@@ -215,9 +214,7 @@ def run_checks(
 
 
 def _lithography(stack: Stack, samples: int) -> Tensor:
-    layers = range(len(stack.layers))
-    seeds = [[derive_seed(TEST_SEED, 3, i, k) for k in layers] for i in range(samples)]
-    return torch.stack([make_structure(stack, "lithography", each, _SIZE, _SIZE) for each in seeds])
+    return draw_structures(stack, "lithography", TEST_SEED, Stream.DESIGN_STRUCTURES, range(samples), _SIZE, _SIZE)
 
 
 def _patches(question: Question, samples: int) -> Tensor:
@@ -226,7 +223,7 @@ def _patches(question: Question, samples: int) -> Tensor:
     side = max(_PATCHES, math.ceil(count**0.5))
     images = []
     for i in range(samples):
-        draw = np.random.Generator(np.random.Philox(key=derive_seed(TEST_SEED, 4, i, 0)))
+        draw = np.random.Generator(np.random.Philox(key=derive_seed(TEST_SEED, Stream.DESIGN_PATCHES, i, 0)))
         order = torch.from_numpy(draw.permutation(np.resize(np.arange(count), side * side)))
         image = question.thickness[:, order].reshape(-1, side, side)
         images.append(image.repeat_interleave(_PATCH, 1).repeat_interleave(_PATCH, 2))

@@ -15,17 +15,14 @@ from microtomo.inverse.reconstruct import reconstruct
 from microtomo.materials import Stack, load_stack
 from microtomo.metrics import thickness_scores, voxel_scores
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import forward_model
 from microtomo.registry import Method
 from microtomo.scan import Scan
-from microtomo.seeds import NOISE, derive_seed
+from microtomo.seeds import NOISE, TEST_SEED, TRIAL_STRUCTURES, Stream, derive_seed
+from microtomo.simulate.samples import draw_structures
 from microtomo.simulate.scans import record
-from microtomo.simulate.structures import make_structure
 from microtomo.voxels import thickness_to_volume
 
-TEST_SEED = 20_301_122
-"""Seed of the structures that figures are reported on; nothing was chosen or trained on them."""
-VALIDATION_SEED = 20_301_101
-"""Seed of the structures that settings are chosen on."""
 SAMPLES = 40
 
 
@@ -35,7 +32,7 @@ class Trial:
 
     name: str
     kind: str
-    contrast: str
+    forward: str
     noise: float
 
 
@@ -73,20 +70,19 @@ def scans_of(trial: Trial, samples: int, seed: int, stack: Stack, first: int = 0
     Samples ``first`` to ``first + samples``: each is the same in whatever batch it comes.
     """
     numbers = range(1) if trial.kind == "experimental" else range(first, first + samples)
-    layers, detector = range(len(stack.layers)), Detector(noise=trial.noise)
-    seeds = [[derive_seed(seed, 2, i, k) for k in layers] for i in numbers]
-    truth = [make_structure(stack, trial.kind, each, size, size) for each in seeds]
+    model, detector = forward_model(trial.forward, stack), Detector(noise=trial.noise)
+    truth = draw_structures(stack, trial.kind, seed, TRIAL_STRUCTURES, numbers, size, size)
     data = [
-        record(thickness, stack, trial.contrast, detector, derive_seed(seed, 0, i, NOISE))
+        record(thickness, model, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE))
         for i, thickness in zip(numbers, truth, strict=True)
     ]
     return Scan(
         torch.stack(data),
         stack.energies_kev,
         stack=stack,
-        contrast=trial.contrast,
+        forward=trial.forward,
         noise=trial.noise,
-        truth=torch.stack(truth),
+        truth=truth,
     )
 
 
@@ -97,7 +93,7 @@ def run_trial(trial: Trial, method: Method, samples: int = SAMPLES, seed: int = 
     recs, seconds = [], []
     for signal in scan.data:
         started = time.perf_counter()
-        recs.append(reconstruct(signal, method.name, contrast=trial.contrast, stack=stack))
+        recs.append(reconstruct(signal, method.name, forward=trial.forward, stack=stack))
         seconds.append(time.perf_counter() - started)
     classes = ["empty", *stack.symbols]
     truth = torch.as_tensor(scan.truth)
@@ -131,7 +127,7 @@ def run_all(
     entries = []
     for trial in TRIALS:
         for method in methods:
-            if method.ready(trial.contrast):
+            if method.ready(trial.forward):
                 entries.append(run_trial(trial, method, samples, seed))
                 done(entries[-1])
     return entries

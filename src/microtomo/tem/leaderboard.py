@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.inverse.leaderboard import TEST_SEED
 from microtomo.registry import Method, Task
+from microtomo.seeds import TEST_SEED
 from microtomo.tem.segmentation import segment
 
 

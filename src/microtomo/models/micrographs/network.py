@@ -170,7 +170,7 @@ def segmenter(
         ``symmetries``: 1, 2, 4 or 8 of the square's, over which the probabilities are averaged; their deviation over
         them is the uncertainty. ``weights``: those of a training run, else those that come with the package.
         """
-        register(name, task=task, citation=citation, published=published, weights=lambda _: shipped(name))(method)
+        register(name, task=task, citation=citation, published=published, weights=lambda forward: shipped(name))(method)
         return build
 
     return add
