@@ -85,12 +85,10 @@ def _reconstruct(scan: Scan, method: str, name: str) -> Reconstruction:
 
 
 def _result(method: str, found: dict[str, Reconstruction], scans: dict[str, Scan]) -> Result:
-    from microtomo.cli.evaluate import score
-    from microtomo.io.scans import Truth
+    from microtomo.inverse.evaluation import evaluate
     from microtomo.report.gallery import Result
-    from microtomo.viz.figures import array
 
-    scores = {name: score(rec, Truth(array(scans[name].truth), None)) for name, rec in found.items()}
+    scores = {name: evaluate(rec, scans[name]).as_dict() for name, rec in found.items()}
     test, experimental, rec = scores["perlin"], scores["experimental"], found["perlin"]
     return Result(method, test["miou"], experimental["miou"], test["rmse_nm"], rec.seconds / len(rec.thickness))
 
