@@ -9,7 +9,7 @@ import pytest
 import microtomo
 
 PACKAGE = Path(microtomo.__file__).parent
-GROUND = {"errors", "materials", "scan", "samples", "voxels", "metrics", "registry", "settings", "seeds"}
+GROUND = {"errors", "materials", "scan", "study", "voxels", "metrics", "registry", "settings", "seeds"}
 ABOVE = (
     *("io", "physics", "simulate", "acquisition", "inverse", "solvers", "tem", "models"),
     *("training", "viz", "report", "viewer", "reproduce", "cli"),

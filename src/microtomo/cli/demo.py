@@ -121,7 +121,7 @@ def _page(
     from microtomo import __version__
     from microtomo.report.gallery import Gallery, score_bars, score_table
     from microtomo.report.page import Picture, Report, Section, write_report
-    from microtomo.samples import one_reconstruction, one_scan
+    from microtomo.study import one_reconstruction, one_scan
     from microtomo.viz.figures import save_figure
     from microtomo.viz.gl import offscreen_works
 

@@ -16,8 +16,8 @@ from microtomo.materials import load_stack
 from microtomo.metrics import voxel_scores
 from microtomo.reproduce.sem.measure import STACK, Task, read_kept
 from microtomo.reproduce.sem.plan import NOISE, Settings, experimental, perlin, tasks
-from microtomo.samples import one_reconstruction
 from microtomo.scan import Reconstruction
+from microtomo.study import one_reconstruction
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
 from microtomo.viz.render import render_png
