@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from microtomo import MicrotomoError, write_scan
-from microtomo.io.scans import new_reconstruction
+from microtomo.io.reconstructions import new_reconstruction
 from microtomo.io.studies import open_study
 
 

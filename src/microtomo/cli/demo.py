@@ -98,7 +98,8 @@ def _result(method: str, found: dict[str, Reconstruction], scans: dict[str, Scan
 
 def _files(output: Path, scans: dict[str, Scan], recs: dict[str, dict[str, Reconstruction]]) -> list[tuple[str, str]]:
     """Write scans and reconstructions; returns (text, file name) of each."""
-    from microtomo.io.scans import write_reconstruction, write_scan
+    from microtomo.io.reconstructions import write_reconstruction
+    from microtomo.io.scans import write_scan
 
     links = []
     for name, scan in scans.items():

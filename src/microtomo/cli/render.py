@@ -43,9 +43,8 @@ def render(
         if value is not None and value not in known:
             raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}", param_hint=name)
 
-    from microtomo.errors import MicrotomoError
+    from microtomo.errors import MicrotomoError, naming
     from microtomo.io.atomic import check_output
-    from microtomo.io.sources import naming
     from microtomo.io.studies import load_study
 
     suffix = output.suffix.lower()
@@ -86,8 +85,7 @@ def render(
 
 
 def _export(study: Study, output: Path, what: str, figure: str | None, file: Path) -> None:
-    from microtomo.errors import MicrotomoError
-    from microtomo.io.sources import naming
+    from microtomo.errors import MicrotomoError, naming
     from microtomo.viz.export import write_export
 
     if figure is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from microtomo.errors import MicrotomoError
-from microtomo.io.hdf5 import open_hdf5
-from microtomo.io.scans import read_reconstruction, read_truth
-from microtomo.io.sources import HDF5_SUFFIXES, naming, open_scan
+from microtomo.errors import MicrotomoError, naming
+from microtomo.io.kinds import Kind, kind_of
+from microtomo.io.nexus import TRUTH, open_nexus
+from microtomo.io.reconstructions import read_reconstruction
+from microtomo.io.scans import read_truth
+from microtomo.io.sources import open_scan
 from microtomo.scan import Reconstruction, Scan
 from microtomo.study import Study, one_reconstruction, one_scan
 
@@ -19,17 +21,16 @@ def load_study(file: Path, sample: int = 0) -> Study:
     Raises MicrotomoError, with the file name, for a file that is neither or has no such sample.
     """
     part = slice(sample, sample + 1)
-    if file.suffix.lower() in HDF5_SUFFIXES and file.is_file():
-        with open_hdf5(file) as opened:
-            is_reconstruction, has_truth = "entry/fit" in opened, "entry/truth" in opened
-        if is_reconstruction:
-            rec = read_reconstruction(file, part)
-            with naming(file):
-                if len(rec.thickness) == 0:
-                    raise MicrotomoError(f"there is no sample {sample}: the file has fewer")
-                truth = read_truth(file, part).thickness if has_truth else None
-                rec = one_reconstruction(rec, 0 if rec.thickness.ndim == 4 else sample)
-            return Study(file.name, rec, None, truth[0] if truth is not None and truth.ndim == 4 else truth)
+    if kind_of(file) is Kind.RECONSTRUCTION:
+        rec = read_reconstruction(file, part)
+        with open_nexus(file) as (_, entry):
+            has_truth = entry is not None and entry.data(TRUTH) is not None
+        with naming(file):
+            if len(rec.thickness) == 0:
+                raise MicrotomoError(f"there is no sample {sample}: the file has fewer")
+            truth = read_truth(file, part).thickness if has_truth else None
+            rec = one_reconstruction(rec, 0 if rec.thickness.ndim == 4 else sample)
+        return Study(file.name, rec, None, truth[0] if truth is not None and truth.ndim == 4 else truth)
     with open_scan(file) as source:
         scan = source.read(None if source.samples is None else part)
     with naming(file):
@@ -47,8 +48,8 @@ def scan_of(rec: Reconstruction, given: Path | None, sample: int, file: Path) ->
     if path is not None and given is None and not path.exists():
         path = next((p for p in (file.parent / path, file.parent / path.name) if p.exists()), path)
     if path is None or not path.exists():
-        told = "names no scan" if path is None else f"was made from {path}, which is not there"
-        raise MicrotomoError(f"{told}: give the scan with --scan")
+        reason = "names no scan" if path is None else f"was made from {path}, which is not there"
+        raise MicrotomoError(f"{reason}: give the scan with --scan")
     numbers = rec.history.get("samples")
     scan = load_study(path, numbers[0] if numbers else sample).scan
     if scan is None or scan.shape[-2:] != rec.thickness.shape[-2:]:
@@ -66,9 +67,9 @@ def open_study(file: str | Path, scan: str | Path | None = None, sample: int = 0
     if study.rec is None:
         return study
     try:
-        found = scan_of(study.rec, None if scan is None else Path(scan), sample, Path(file))
+        source = scan_of(study.rec, None if scan is None else Path(scan), sample, Path(file))
     except MicrotomoError as error:
         if scan is not None:
             raise
         return replace(study, notes=(f"no spectra, the file {error}",))
-    return replace(study, scan=found, truth=study.truth if study.truth is not None else found.truth)
+    return replace(study, scan=source, truth=study.truth if study.truth is not None else source.truth)
