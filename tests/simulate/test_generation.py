@@ -116,8 +116,8 @@ def test_finished_shards_are_kept_and_broken_ones_rewritten(tmp_path):
 
 def test_another_configuration_is_refused(tmp_path):
     generate_dataset(small(samples=2), tmp_path / "set", seed=1)
-    with pytest.raises(MicrotomoError, match=r"another configuration \(contrast differ\)"):
-        generate_dataset(small(samples=2, contrast="published"), tmp_path / "set", seed=1)
+    with pytest.raises(MicrotomoError, match=r"another configuration \(forward differ\)"):
+        generate_dataset(small(samples=2, forward="published"), tmp_path / "set", seed=1)
     with pytest.raises(MicrotomoError, match=r"another configuration \(seed differ\)"):
         generate_dataset(small(samples=2), tmp_path / "set", seed=2)
 

@@ -18,7 +18,7 @@ def small(**values):
 
 
 def test_layout_of_a_shard(tmp_path):
-    config = small(train=6, contrast="published", structures={"lithography": 1})
+    config = small(train=6, forward="published", structures={"lithography": 1})
     path = write_shard(config, 5, 1, tmp_path)
     assert path == tmp_path / "train" / "shard-00001.h5"
     with h5py.File(path) as file:

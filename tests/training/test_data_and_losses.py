@@ -9,7 +9,7 @@ from microtomo.errors import MicrotomoError
 from microtomo.materials import load_stack
 from microtomo.models.scans.columns import column_counts, column_index
 from microtomo.models.scans.network import NetworkConfig, SemNetwork
-from microtomo.physics.attenuation import backscatter
+from microtomo.physics.forward import backscatter
 from microtomo.training.config import load_train_config
 from microtomo.training.data import TRAIN, VALIDATION, Consecutive, SimulatedScans, simulate, turned
 from microtomo.training.losses import loss_of

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from microtomo.cli.lasting import Pace, resumable
+from microtomo.cli.options import GivenForward
 
 if TYPE_CHECKING:
     from microtomo.simulate.workers import Progress
@@ -28,7 +29,7 @@ def generate(
     structures: Annotated[
         str | None, typer.Option(help="Kinds with weights: perlin,lithography=0.3; default perlin.")
     ] = None,
-    contrast: Annotated[str | None, typer.Option(help="material (default) or published.")] = None,
+    forward: GivenForward = None,
     noise: Annotated[float | None, typer.Option(help="Relative Gaussian noise, 0.02 for 2 %; default 0.02.")] = None,
     dose: Annotated[float | None, typer.Option(help="Electrons per pixel and energy, for shot noise.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 (default) or float16 signals.")] = None,
@@ -61,7 +62,7 @@ def generate(
         width=width,
         stack=stack,
         structures=mix,
-        contrast=contrast,
+        forward=forward,
         detector__noise=noise,
         detector__electrons_per_pixel=dose,
         dtype=dtype,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.options import GivenForward
 from microtomo.errors import MicrotomoError, nearest
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ def reconstruct(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")],
     method: Annotated[str, typer.Option(help="Method, see `microtomo models`.")] = "map",
-    contrast: Annotated[
-        str | None, typer.Option(help="material or published; else what the file says, else material.")
-    ] = None,
+    forward: GivenForward = None,
     noise: Annotated[
         float | None, typer.Option(help="Relative noise, 0.02 = 2 %; else estimated from the scan.")
     ] = None,
@@ -68,7 +67,7 @@ def reconstruct(
     get_method(method)
     _check_device(device)
     tally = _Tally()
-    with open_scan(scan, given_energies, pixel_nm, stack, contrast) as source:
+    with open_scan(scan, given_energies, pixel_nm, stack, forward) as source:
         if "energies_kev" in source.history:
             e, name = source.energies_kev, source.stack.name if source.stack else "au-al-si"
             _tell(f"note: {scan} says no energies: {e[0]:g}..{e[-1]:g} keV are taken from stack {name}")
@@ -88,7 +87,7 @@ def reconstruct(
                     rec = run(
                         piece,
                         method,
-                        contrast=piece.contrast or "material",
+                        forward=piece.forward,
                         noise=noise,
                         voxel_nm=voxel_nm,
                         rule=rule,
@@ -162,7 +161,7 @@ class _Tally:
         self._counts: dict[Any, int] = {}
         self._pixels = self._fitted = self._samples = 0
         self._chi = self._seconds = self._noise = 0.0
-        self._method = self._contrast = ""
+        self._method = self._forward = ""
 
     def add(self, rec: Reconstruction) -> None:
         import numpy as np
@@ -178,12 +177,12 @@ class _Tally:
         self._chi, self._fitted = self._chi + float(chi[finite].sum()), self._fitted + int(finite.sum())
         self._seconds += rec.seconds
         self._noise += rec.noise * count
-        self._method, self._contrast = rec.method, rec.contrast
+        self._method, self._forward = rec.method, rec.forward
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "method": self._method,
-            "contrast": self._contrast,
+            "forward": self._forward,
             "samples": self._samples,
             "noise": self._noise / self._samples,
             "chi_square": self._chi / self._fitted if self._fitted else None,
@@ -197,7 +196,7 @@ class _Tally:
         count = f"{self._samples} samples, " if self._samples > 1 else ""
         fit = "none" if told["chi_square"] is None else f"{told['chi_square']:.2f}"
         return (
-            f"{self._method} ({self._contrast} contrast): {count}{shares}; mean chi-square {fit}; "
+            f"{self._method} ({self._forward}): {count}{shares}; mean chi-square {fit}; "
             f"noise {told['noise']:.1%}; {self._seconds:.2f} s"
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from microtomo.cli.lasting import resumable
+from microtomo.cli.options import GivenForward
 
 if TYPE_CHECKING:
     from microtomo.models.weights import Family
@@ -32,7 +33,7 @@ def train(
             "a folder of images NAME.png with NAME_LABEL.png."
         ),
     ] = None,
-    contrast: Annotated[str | None, typer.Option(help="Of scans: published or material.")] = None,
+    forward: GivenForward = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, of data.epoch samples each.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same weights.")] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="Devices to train on side by side.")] = None,
@@ -65,8 +66,8 @@ def train(
     if architecture in SEGMENTERS.architectures:
         from microtomo.training.pairs import load_segmenter_run
 
-        if contrast is not None:
-            raise MicrotomoError(f"{architecture} is for micrographs, which have no --contrast: leave it out")
+        if forward is not None:
+            raise MicrotomoError(f"{architecture} is for micrographs, which have no --forward: leave it out")
 
         def micrographs(more: list[str]) -> RunConfig:
             return load_segmenter_run(architecture, config, [*(settings or []), *more], data__folder=source, **common)
@@ -76,10 +77,10 @@ def train(
         from microtomo.training.config import load_train_config
 
         def scans(more: list[str]) -> TrainConfig:
-            values = {"data__path": source, "network__contrast": contrast, **common}
+            values = {"data__path": source, "network__forward": forward, **common}
             return load_train_config(architecture, config, [*(settings or []), *more], **values)
 
-        _train(scans, output or Path("runs") / f"{architecture}-{scans([]).network.contrast}", SCANS, grid, as_json)
+        _train(scans, output or Path("runs") / f"{architecture}-{scans([]).network.forward}", SCANS, grid, as_json)
 
 
 def _train(
@@ -121,8 +122,8 @@ def _run(chosen: RunConfig, folder: Path, family: Family[Any, Any], as_json: boo
     if as_json:
         typer.echo(json.dumps({"weights": str(weights), **card}))
         return
-    contrast = getattr(chosen.network, "contrast", None)
-    name = chosen.network.architecture + (f" ({contrast} contrast)" if contrast else "")
+    forward = getattr(chosen.network, "forward", None)
+    name = chosen.network.architecture + (f" ({forward})" if forward else "")
     score = card.get(f"validation_{chosen.metric}")
     told = "" if score is None else f"validation {chosen.score} {score:.4f} after "
     typer.echo(f"{name}: {told}{card['samples']} samples, {card['training_seconds']} s; weights in {weights}")

@@ -15,6 +15,7 @@ from microtomo.inverse.reconstruct import reconstruct
 from microtomo.materials import Stack, load_stack
 from microtomo.metrics import thickness_scores, voxel_scores
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import forward_model
 from microtomo.registry import Method
 from microtomo.reproduce.sem.published import EXPERIMENTAL
 from microtomo.scan import Scan
@@ -37,7 +38,7 @@ class Trial:
 
     name: str
     kind: str
-    contrast: str
+    forward: str
     noise: float
 
 
@@ -75,18 +76,19 @@ def scans_of(trial: Trial, samples: int, seed: int, stack: Stack, first: int = 0
     Samples ``first`` to ``first + samples``: each is the same in whatever batch it comes.
     """
     numbers = range(1) if trial.kind == "experimental" else range(first, first + samples)
+    model = forward_model(trial.forward, stack)
     layers, detector = range(len(stack.layers)), Detector(noise=trial.noise)
     seeds = [[derive_seed(seed, 2, i, k) for k in layers] for i in numbers]
     truth = [make_structure(stack, trial.kind, each, size, size) for each in seeds]
     data = [
-        record(thickness, stack, trial.contrast, detector, derive_seed(seed, 0, i, NOISE))
+        record(thickness, model, detector, derive_seed(seed, 0, i, NOISE))
         for i, thickness in zip(numbers, truth, strict=True)
     ]
     return Scan(
         torch.stack(data),
         stack.energies_kev,
         stack=stack,
-        contrast=trial.contrast,
+        forward=trial.forward,
         noise=trial.noise,
         truth=torch.stack(truth),
     )
@@ -99,7 +101,7 @@ def run_trial(trial: Trial, method: Method, samples: int = SAMPLES, seed: int = 
     found, seconds = [], []
     for signal in scan.data:
         started = time.perf_counter()
-        found.append(reconstruct(signal, method.name, contrast=trial.contrast, stack=stack))
+        found.append(reconstruct(signal, method.name, forward=trial.forward, stack=stack))
         seconds.append(time.perf_counter() - started)
     classes = ["empty", *stack.symbols]
     truth = torch.as_tensor(scan.truth)
@@ -138,7 +140,7 @@ def run_all(
     entries = []
     for trial in TRIALS:
         for method in methods:
-            if method.ready(trial.contrast):
+            if method.ready(trial.forward):
                 entries.append(run_trial(trial, method, samples, seed))
                 done(entries[-1])
     return entries

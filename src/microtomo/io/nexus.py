@@ -26,6 +26,8 @@ SAMPLES = "samples"
 """Group of what is known of each sample of a data set."""
 SIGNAL, STATUS = "data", "status"
 """Names of the data sets in a group."""
+FORWARD = "contrast"
+"""Attribute of /entry that names the forward model; the word is that of the first files."""
 
 _WRITER = "microtomo_version"  # attribute that marks our files
 _CHUNK_PIXELS = 1024  # along y and x: HDF5 allows 4 GiB a chunk

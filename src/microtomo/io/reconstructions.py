@@ -17,6 +17,7 @@ from microtomo.io.hdf5 import reading
 from microtomo.io.nexus import (
     ENTRY,
     FIT,
+    FORWARD,
     SIGNAL,
     STATUS,
     THICKNESS,
@@ -84,7 +85,7 @@ class ReconstructionWriter:
 
     def _create(self, rec: Reconstruction, truth: Array | None) -> None:
         attributes = {
-            "method": rec.method, "stack": rec.stack, "contrast": rec.contrast, "voxel_nm": rec.voxel_nm,
+            "method": rec.method, "stack": rec.stack, FORWARD: rec.forward, "voxel_nm": rec.voxel_nm,
             "pixel_nm": rec.pixel_nm, "config": rec.history, **self._attributes,
         }  # fmt: skip
         entry = write_entry(self._file, THICKNESS, attributes)
@@ -183,7 +184,7 @@ def read_reconstruction(path: str | Path, samples: slice | None = None) -> Recon
             **{name: file[address(*place)][part] for name, place in _STORED.items()},
             method=method,
             stack=stack,
-            contrast=entry.text("contrast") or "material",
+            forward=entry.text(FORWARD) or "material",
             noise=number("noise", float("nan")),
             voxel_nm=number("voxel_nm", 10.0),
             pixel_nm=number("pixel_nm", 10.0),

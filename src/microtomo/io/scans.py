@@ -13,21 +13,21 @@ from microtomo.io.arrays import read_npy, read_npz, to_numpy
 from microtomo.io.atomic import new_hdf5, writing
 from microtomo.io.hdf5 import reading, shards
 from microtomo.io.kinds import NPY, NPZ, format_of
-from microtomo.io.nexus import THICKNESS, TRUTH, VOLUME, address, create_scan, open_nexus
+from microtomo.io.nexus import FORWARD, THICKNESS, TRUTH, VOLUME, address, create_scan, open_nexus
 from microtomo.io.sources import open_scan
 from microtomo.materials import Stack
 from microtomo.scan import Scan
 
 
 def write_scan(path: str | Path, scan: Scan) -> None:
-    """Write a scan, with its stack, contrast, noise level and true thickness where known, as a NeXus file.
+    """Write a scan, with its stack, forward model, noise level and true thickness where known, as a NeXus file.
 
     Raises MicrotomoError when the file cannot be written; nothing stands under ``path`` then that was not there before.
     """
     data = to_numpy(scan.data)
     truth = None if scan.truth is None else to_numpy(scan.truth)
     attributes = {
-        "stack": scan.stack, "contrast": scan.contrast, "noise": scan.noise, "pixel_nm": scan.pixel_nm,
+        "stack": scan.stack, FORWARD: scan.forward, "noise": scan.noise, "pixel_nm": scan.pixel_nm,
         "config": scan.history,
     }  # fmt: skip
     with new_hdf5(path, needs_bytes=data.nbytes) as (file, _), writing(path):
@@ -50,7 +50,7 @@ def read_scan(
     energies_kev: tuple[float, ...] | None = None,
     pixel_nm: float | None = None,
     stack: Stack | str | Path | None = None,
-    contrast: str | None = None,
+    forward: str | None = None,
     samples: slice | None = None,
 ) -> Scan:
     """Read a scan of any accepted kind; what is given here goes before what the file says.
@@ -62,7 +62,7 @@ def read_scan(
 
     Raises MicrotomoError, with the file name, for anything that cannot be read as a scan.
     """
-    with open_scan(path, energies_kev, pixel_nm, stack, contrast) as source:
+    with open_scan(path, energies_kev, pixel_nm, stack, forward) as source:
         return source.read(samples)
 
 

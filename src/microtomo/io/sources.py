@@ -18,7 +18,7 @@ from microtomo.io.hdf5 import axis_values, default_signal, load_filters, only_ca
 from microtomo.io.images import Images
 from microtomo.io.kinds import NPY, TIFF, Kind, data_sets_in, format_of, kind_of, suffix_of
 from microtomo.io.names import ENERGY_NAMES
-from microtomo.io.nexus import INDEX, SCAN, THICKNESS, Entry, address, open_nexus
+from microtomo.io.nexus import FORWARD, INDEX, SCAN, THICKNESS, Entry, address, open_nexus
 from microtomo.io.tiff import read_tiff, read_tiff_folder
 from microtomo.materials import Stack, builtin_stacks, load_stack
 from microtomo.scan import Scan
@@ -39,7 +39,7 @@ class ScanSource:
     files: tuple[Path, ...]
     pixel_nm: float = 10.0
     stack: Stack | None = None
-    contrast: str | None = None
+    forward: str | None = None
     noise: float | None = None
     truth: Any = None
     history: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class ScanSource:
             data = data.astype("f8" if data.dtype.itemsize == 8 and data.dtype.kind == "f" else "f4")
         with naming(self.path):
             return Scan(
-                data, self.energies_kev, self.pixel_nm, self.stack, self.contrast, self.noise, truth, dict(self.history)
+                data, self.energies_kev, self.pixel_nm, self.stack, self.forward, self.noise, truth, dict(self.history)
             )
 
     def sha256(self) -> str:
@@ -103,7 +103,7 @@ def open_scan(
     energies_kev: tuple[float, ...] | None = None,
     pixel_nm: float | None = None,
     stack: Stack | str | Path | None = None,
-    contrast: str | None = None,
+    forward: str | None = None,
 ) -> Iterator[ScanSource]:
     """Open a scan of any accepted kind (see :func:`microtomo.read_scan`); what is given goes before what the file says.
 
@@ -119,7 +119,7 @@ def open_scan(
             with reading(path):
                 source = _from_hdf5(path, file, entry, energies_kev)
             source.pixel_nm = pixel_nm or source.pixel_nm
-            source.stack, source.contrast = given or source.stack, contrast or source.contrast
+            source.stack, source.forward = given or source.stack, forward or source.forward
             _check(source, given)
             yield source
         return
@@ -130,7 +130,7 @@ def open_scan(
         energies = (given or builtin_stacks()["au-al-si"]).energies_kev
         history["energies_kev"] = "not given: taken from the stack"
     source = ScanSource(
-        path, images.data, tuple(energies), images.files, pixel_nm or 10.0, given, contrast, history=history
+        path, images.data, tuple(energies), images.files, pixel_nm or 10.0, given, forward, history=history
     )
     _check(source, given)
     yield source
@@ -169,7 +169,7 @@ def _from_hdf5(path: Path, file: h5py.File, entry: Entry | None, energies_kev: t
     if (size := pixel_size(path, signal)) is not None:
         source.pixel_nm = size
     if entry is not None:
-        source.stack, source.contrast, source.noise = entry.stack, entry.text("contrast"), entry.number("noise")
+        source.stack, source.forward, source.noise = entry.stack, entry.text(FORWARD), entry.number("noise")
         source.pixel_nm = entry.number("pixel_nm") or source.pixel_nm
         source.history = entry.history
         source.truth = entry.data(THICKNESS)

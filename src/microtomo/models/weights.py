@@ -41,17 +41,18 @@ class Family(Generic[Config, Network]):
 SCANS = Family(NetworkConfig, SemNetwork, ARCHITECTURES.keys())
 
 
-def shipped_weights(architecture: str, contrast: str) -> Path:
+def shipped_weights(architecture: str, forward: str) -> Path:
     """Path of the weights that come with the package. Raises MicrotomoError where there are none."""
-    path = FOLDER / f"{architecture}-{contrast}.safetensors"
+    path = FOLDER / f"{architecture}-{forward}.safetensors"
     if path.is_file():
         return path
     there = sorted(p.stem.rsplit("-", 1)[1] for p in FOLDER.glob(f"{architecture}-*.safetensors"))
-    others = sorted(p.stem.rsplit("-", 1)[0] for p in FOLDER.glob(f"*-{contrast}.safetensors"))
+    others = sorted(p.stem.rsplit("-", 1)[0] for p in FOLDER.glob(f"*-{forward}.safetensors"))
     raise MicrotomoError(
-        f"{architecture} has no weights for {contrast} contrast ({'only for ' + ', '.join(there) if there else 'none'}"
-        f" come with the package): use {' or '.join(others) or 'map'}, or train them with `microtomo train "
-        f"{architecture} --set network.contrast={contrast}`"
+        f"{architecture} has no weights for forward model {forward} "
+        f"({'only for ' + ', '.join(there) if there else 'none'} come with the package): "
+        f"use {' or '.join(others) or 'map'}, or train them with `microtomo train {architecture} "
+        f"--set network.forward={forward}`"
     )
 
 
@@ -142,8 +143,8 @@ def _load(path: Path, family: Family[Any, Any], version: object) -> Any:
 def start_from(network: SemNetwork, path: str | Path) -> None:
     """Take over the body's tensors that have the same name and shape in a weights file, to go on training from them.
 
-    The input layer stays what physics makes it for the contrast. Raises MicrotomoError as :func:`load_network`, and
-    where nothing fits.
+    The input layer stays what physics makes it for the forward model. Raises MicrotomoError as :func:`load_network`,
+    and where nothing fits.
     """
     take_over(network.body, load_network(path).body, f"{path}: none of its tensors fits {network.config.architecture}")
 

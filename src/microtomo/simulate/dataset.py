@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from microtomo.materials import GivenStack, load_stack
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import DEFAULT, ForwardModel, ForwardName, forward_model
 from microtomo.seeds import KIND, NOISE, derive_seed
 from microtomo.settings import read_settings
 from microtomo.simulate.scans import record
@@ -45,7 +46,7 @@ class DatasetConfig(BaseModel):
     height: Side = 128
     width: Side = 128
     stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
-    contrast: Literal["material", "published"] = "material"
+    forward: ForwardName = Field(DEFAULT, validation_alias=AliasChoices("forward", "contrast"))
     structures: StructureMix = Field(default_factory=lambda: {"perlin": 1.0})
     detector: Detector = Detector()
     pixel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
@@ -64,6 +65,11 @@ class DatasetConfig(BaseModel):
                     "give one, or one each"
                 )
         return self
+
+    @property
+    def forward_model(self) -> ForwardModel:
+        """The forward model of the scans."""
+        return forward_model(self.forward, self.stack)
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -137,7 +143,7 @@ def make_sample(config: DatasetConfig, seed: int, split: str, index: int) -> Sam
     seeds = layer_seeds(config, seed, split, index)
     thickness = make_structure(config.stack, kind, seeds, config.height, config.width)
     noise_seed = derive_seed(seed, number, index, NOISE)
-    return Sample(record(thickness, config.stack, config.contrast, config.detector, noise_seed), thickness, kind, seeds)
+    return Sample(record(thickness, config.forward_model, config.detector, noise_seed), thickness, kind, seeds)
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), **values: Any) -> DatasetConfig:

@@ -163,7 +163,7 @@ def _create(file: h5py.File, config: DatasetConfig, seed: int, shard: Shard) -> 
         "seed": seed,
         "split": shard.split,
         "stack": stack,
-        "contrast": config.contrast,
+        "contrast": config.forward,
         "noise": config.detector.relative_noise,
         "pixel_nm": config.pixel_nm,
     }

@@ -72,8 +72,8 @@ def _scans(config: TrainConfig, samples: int, noise: float | None = None) -> Ite
     for i in range(samples):
         _, thickness, usual, seed = source[i]
         level = usual[None] if noise is None else torch.full_like(usual[None], noise)
-        signal = simulate(thickness[None], level, seed[None], shape.stack, shape.contrast)
-        yield signal, thickness[None], Problem(shape.stack, shape.contrast, level, shape.depth, shape.voxel_nm)
+        signal = simulate(thickness[None], level, seed[None], shape.forward_model)
+        yield signal, thickness[None], Problem(shape.forward_model, level, shape.depth, shape.voxel_nm)
 
 
 def _estimates(

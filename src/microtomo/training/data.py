@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from microtomo.materials import Stack
-from microtomo.physics.attenuation import backscatter
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import ForwardModel
 from microtomo.seeds import KIND, NOISE, derive_seed
 from microtomo.simulate.scans import record
 from microtomo.simulate.structures import make_structure
@@ -117,7 +116,7 @@ class ScanData(pl.LightningDataModule):
         network = self.config.network
         signal = batch.signal
         if signal.numel() == 0:
-            signal = simulate(batch.thickness, batch.noise, batch.seed, network.stack, network.contrast)
+            signal = simulate(batch.thickness, batch.noise, batch.seed, network.forward_model)
         thickness = batch.thickness
         if self.config.data.symmetries and self.trainer is not None and self.trainer.training:
             turns = (batch.seed % 8).tolist()
@@ -134,7 +133,7 @@ def turned(image: Tensor, symmetry: int) -> Tensor:
     return image.flip(-1) if symmetry >= 4 else image
 
 
-def simulate(thickness: Tensor, noise: Tensor, seeds: Tensor, stack: Stack, contrast: str) -> Tensor:
+def simulate(thickness: Tensor, noise: Tensor, seeds: Tensor, forward: ForwardModel) -> Tensor:
     """Scans (n, e, y, x) of thickness maps (n, l, y, x) [nm] with relative noise (n,), on their device.
 
     On the CPU each sample is what :func:`microtomo.simulate.scans.record` gives for its seed; on another device
@@ -143,11 +142,11 @@ def simulate(thickness: Tensor, noise: Tensor, seeds: Tensor, stack: Stack, cont
     if thickness.device.type == "cpu":
         return torch.stack(
             [
-                record(d, stack, contrast, Detector(noise=float(s)), int(seed))
+                record(d, forward, Detector(noise=float(s)), int(seed))
                 for d, s, seed in zip(thickness, noise, seeds, strict=True)
             ]
         )
-    signal = backscatter(thickness, stack, contrast)
+    signal = forward(thickness)
     generator = torch.Generator(thickness.device).manual_seed(int(seeds[0]) % 2**63)
     normal = torch.randn(signal.shape, generator=generator, device=signal.device, dtype=signal.dtype)
     return signal * (1 + noise[:, None, None, None] * normal)

@@ -84,7 +84,7 @@ class Training(RunModule):
         """mIoU and loss of one batch."""
         batch = Batch(*batch)
         network = self.config.network
-        problem = Problem(network.stack, network.contrast, batch.noise.cpu(), network.depth, network.voxel_nm)
+        problem = Problem(network.forward_model, batch.noise.cpu(), network.depth, network.voxel_nm)
         with torch.autocast(batch.signal.device.type, enabled=False):  # as reconstruct does it
             found = self.network.estimate(batch.signal, problem)
         truth = thickness_to_volume(batch.thickness, network.depth, network.voxel_nm)

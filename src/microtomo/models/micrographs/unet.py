@@ -162,7 +162,7 @@ def _register(name: str, summary: str, citation: str) -> None:
     ``symmetries``: 1, 2, 4 or 8 of the square's, over which the probability is averaged; its deviation over them is
     the uncertainty. ``weights``: those of a training run, else those that come with the package.
     """
-    register(name, task="tem", citation=citation, weights=lambda contrast: shipped(name))(method)
+    register(name, task="tem", citation=citation, weights=lambda forward: shipped(name))(method)
 
 
 _register("graphene-unet", "U-Net of half the published features with batch norm: the best here, and quick.", SADRE)

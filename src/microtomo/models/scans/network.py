@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from microtomo.errors import MicrotomoError, nearest
@@ -15,6 +15,7 @@ from microtomo.inverse.tiling import joined, tiles
 from microtomo.materials import GivenStack, load_stack
 from microtomo.models.blocks import INPUTS
 from microtomo.models.scans.heads import LevelsHead, ThicknessHead, VoxelHead
+from microtomo.physics.forward import ForwardModel, ForwardName, forward_model
 from microtomo.registry import register
 
 
@@ -36,7 +37,7 @@ class NetworkConfig(Shape):
     """
 
     stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
-    contrast: Literal["material", "published"] = "published"
+    forward: ForwardName = Field("published", validation_alias=AliasChoices("forward", "contrast"))
     width: Annotated[int, Field(ge=2, le=512)] | None = None
     levels: Annotated[int, Field(ge=1, le=6)] | None = None
     widest: Annotated[int, Field(ge=2, le=2048)] | None = None
@@ -45,6 +46,11 @@ class NetworkConfig(Shape):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     depth: Annotated[int, Field(ge=1, le=256)] = 16
     voxel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+
+    @property
+    def forward_model(self) -> ForwardModel:
+        """The forward model of the scans that the network is for."""
+        return forward_model(self.forward, self.stack)
 
 
 class Body(nn.Module):
@@ -77,7 +83,7 @@ class SemNetwork(nn.Module):
             )
         self.config = config
         body = ARCHITECTURES[config.architecture]
-        self.input = INPUTS[config.input](config.stack, config.contrast)
+        self.input = INPUTS[config.input](config.forward_model)
         self.head: ThicknessHead | LevelsHead | VoxelHead
         if body.volumetric:
             self.head = VoxelHead(config.stack, config.depth, config.voxel_nm, body.with_empty)
@@ -118,15 +124,15 @@ def network(name: str, *, citation: str, published_miou: float) -> Callable[[typ
     def add(body: type[Body]) -> type[Body]:
         ARCHITECTURES[name] = body
 
-        def shipped(contrast: str) -> Path:
+        def shipped(forward: str) -> Path:
             from microtomo.models.weights import shipped_weights
 
-            return shipped_weights(name, contrast)
+            return shipped_weights(name, forward)
 
         def run(signal: Tensor, problem: Problem, *, weights: str | Path | None = None) -> Estimate:
             from microtomo.models.weights import load_network
 
-            net = load_network(shipped(problem.contrast) if weights is None else weights)
+            net = load_network(shipped(problem.forward.name) if weights is None else weights)
             _check_fits(net.config, name, problem, weights)
             return net.to(signal.device).estimate(signal, problem)
 
@@ -145,8 +151,8 @@ def _check_fits(config: NetworkConfig, name: str, problem: Problem, weights: str
         raise MicrotomoError(
             f"{weights}: these weights are of {config.architecture}: use --method {config.architecture}"
         )
-    if config.contrast != problem.contrast:
-        raise MicrotomoError(f"{told} are for {config.contrast} contrast, not {problem.contrast}: {advice}")
+    if config.forward != problem.forward.name:
+        raise MicrotomoError(f"{told} are for forward model {config.forward}, not {problem.forward.name}: {advice}")
     if tuple(known.energies_kev) != tuple(stack.energies_kev):
         e = known.energies_kev
         raise MicrotomoError(f"{told} are for {len(e)} energies, {e[0]:g}..{e[-1]:g} keV: {advice}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from microtomo.physics.attenuation import CONTRASTS
 from microtomo.report.page import Cell, Section, Table
 from microtomo.reproduce.sem import limits
 from microtomo.reproduce.sem.cost import Cost
 from microtomo.reproduce.sem.measure import Measured
-from microtomo.reproduce.sem.plan import NOISE, chart, perlin
+from microtomo.reproduce.sem.plan import CONTRASTS, NOISE, chart, perlin
 from microtomo.reproduce.sem.results import Results
 
 

@@ -91,7 +91,7 @@ def measure(given: str) -> None:
     seconds = []
     for signal in scan.data:
         started = time.perf_counter()
-        reconstruct(signal, method.name, contrast=trial.contrast, stack=stack)
+        reconstruct(signal, method.name, forward=trial.forward, stack=stack)
         seconds.append(time.perf_counter() - started)
     most = _memory("VmHWM")
     taken = None if libraries is None or most is None else most - libraries

@@ -15,6 +15,7 @@ from matplotlib.transforms import Bbox
 
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import forward_model
 from microtomo.physics.information import fisher_information, precision_nm
 from microtomo.reproduce.sem import published
 from microtomo.reproduce.sem.chart import levels_nm
@@ -75,7 +76,7 @@ def bound_nm(stack: Stack, contrast: str) -> np.ndarray:
     """Cramer-Rao bound (l, Au, Al) [nm] of one pixel for each pair of a chart, joined to the range of each layer."""
     levels = levels_nm(stack)
     pairs = torch.stack(torch.meshgrid(levels[0], levels[1], indexing="ij"))
-    fisher = fisher_information(pairs.flatten(1), stack, contrast, detector=Detector(noise=NOISE))
+    fisher = fisher_information(pairs.flatten(1), forward_model(contrast, stack), detector=Detector(noise=NOISE))
     return np.asarray(precision_nm(fisher, stack, within_range=True).reshape(pairs.shape).numpy())
 
 

@@ -48,7 +48,7 @@ class Task:
     @property
     def label(self) -> str:
         """What a person is told while it runs."""
-        return f"{self.method}, {self.trial.kind}, {self.trial.contrast}, {self.trial.noise:.1%} noise"
+        return f"{self.method}, {self.trial.kind}, {self.trial.forward}, {self.trial.noise:.1%} noise"
 
     @property
     def weight(self) -> float:
@@ -58,7 +58,7 @@ class Task:
     def described(self) -> dict[str, Any]:
         """Everything that decides the result."""
         weights = get_method(self.method).weights
-        digest = None if weights is None else _digest(weights(self.trial.contrast))
+        digest = None if weights is None else _digest(weights(self.trial.forward))
         return {"version": version("microtomo"), "weights": digest, **asdict(self)}
 
     def path(self, folder: Path) -> Path:
@@ -74,7 +74,7 @@ class Task:
         """Compute the result and write it. Raises MicrotomoError where it cannot be written."""
         stack = load_stack(STACK)
         scan = scans(self, stack)
-        found = [reconstruct(signal, self.method, contrast=self.trial.contrast, stack=stack) for signal in scan.data]
+        found = [reconstruct(signal, self.method, forward=self.trial.forward, stack=stack) for signal in scan.data]
         classes = ["empty", *stack.symbols]
         truth = torch.as_tensor(scan.truth)
         volumes = torch.stack([rec.volume for rec in found])

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from microtomo.errors import MicrotomoError
 from microtomo.inverse.leaderboard import TEST_SEED, Trial
 from microtomo.io.atomic import whole_file, writing
-from microtomo.physics.attenuation import CONTRASTS
 from microtomo.registry import Method, get_method, list_methods
 from microtomo.reproduce.sem.cost import Costing
 from microtomo.reproduce.sem.measure import Task
@@ -20,6 +19,8 @@ Count = Annotated[int, Field(ge=1, le=10**6)]
 
 NOISE = 0.02
 """Relative noise of the report's scans."""
+CONTRASTS = ("material", "published")
+"""Forward models whose stability is shown: the physical one, and the report's."""
 NUMERICAL = (0.0, 0.005, 0.01, 0.02, 0.05, 0.10)
 """Noise levels of Table 2.3."""
 NUMERICAL_METHODS = ("tikhonov", "map")

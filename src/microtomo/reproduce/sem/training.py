@@ -169,13 +169,13 @@ def weighted(settings: Settings, folder: Path, count: int = 8) -> tuple[dict[str
     stack, size = load_stack(STACK), settings.train_pixels
     seeds = [[derive_seed(settings.seed, 4, i, k) for k in range(2)] for i in range(count)]
     truth = torch.stack([make_structure(stack, "perlin", each, size, size) for each in seeds])
-    scan = simulate_scan(stack, truth, contrast="published", noise=NOISE, seed=settings.seed)
+    scan = simulate_scan(stack, truth, forward="published", noise=NOISE, seed=settings.seed)
     shown = int((truth > 0).float().mean((2, 3)).amin(1).argmax())  # the one that has most of both layers
     found = {}
     for run in runs(settings):
         if run.ratio is not None:
             name = next(n for n, ratio in LOSSES.items() if ratio == run.ratio)
-            rec = reconstruct(scan, "unet", contrast="published", weights=run.folder(folder) / WEIGHTS)
+            rec = reconstruct(scan, "unet", forward="published", weights=run.folder(folder) / WEIGHTS)
             share = (torch.as_tensor(rec.thickness) - truth) / torch.tensor(stack.max_nm)[:, None, None]
             errors = (share.double() ** 2).mean((0, 2, 3)).sqrt()
             found[name] = Weighted(np.asarray(rec.thickness[shown]), tuple(errors.tolist()))
