@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from microtomo.errors import MicrotomoError
     from microtomo.inverse.evaluation import evaluate
     from microtomo.inverse.reconstruct import reconstruct
-    from microtomo.io.scans import read_reconstruction, read_scan, write_reconstruction, write_scan
+    from microtomo.io.reconstructions import read_reconstruction, write_reconstruction
+    from microtomo.io.scans import read_scan, write_scan
     from microtomo.materials import Layer, Material, Stack, load_stack
     from microtomo.metrics import thickness_scores, voxel_scores
     from microtomo.physics.forward import backscatter
@@ -60,7 +61,8 @@ _HOMES = {
     "errors": ("MicrotomoError",),
     "inverse.evaluation": ("evaluate",),
     "inverse.reconstruct": ("reconstruct",),
-    "io.scans": ("read_reconstruction", "read_scan", "write_reconstruction", "write_scan"),
+    "io.reconstructions": ("read_reconstruction", "write_reconstruction"),
+    "io.scans": ("read_scan", "write_scan"),
     "materials": ("Layer", "Material", "Stack", "load_stack"),
     "metrics": ("thickness_scores", "voxel_scores"),
     "physics.forward": ("backscatter",),

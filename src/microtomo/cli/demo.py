@@ -95,7 +95,8 @@ def _result(method: str, found: dict[str, Reconstruction], scans: dict[str, Scan
 
 def _files(output: Path, scans: dict[str, Scan], recs: dict[str, dict[str, Reconstruction]]) -> list[tuple[str, str]]:
     """Write scans and reconstructions; returns (text, file name) of each."""
-    from microtomo.io.scans import write_reconstruction, write_scan
+    from microtomo.io.reconstructions import write_reconstruction
+    from microtomo.io.scans import write_scan
 
     links = []
     for name, scan in scans.items():
@@ -118,7 +119,7 @@ def _page(
     from microtomo import __version__
     from microtomo.report.gallery import Gallery, score_bars, score_table
     from microtomo.report.page import Picture, Report, Section, write_report
-    from microtomo.samples import one_reconstruction, one_scan
+    from microtomo.study import one_reconstruction, one_scan
     from microtomo.viz.figures import save_figure
     from microtomo.viz.gl import offscreen_works
 

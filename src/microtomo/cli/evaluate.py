@@ -44,9 +44,10 @@ def evaluate(
         return
     if reconstruction is None or truth is None:
         raise typer.BadParameter("give a reconstruction and its truth: microtomo evaluate OUT.h5 TRUTH.h5, or --all")
+    from microtomo.errors import naming
     from microtomo.inverse.evaluation import evaluate as score
-    from microtomo.io.scans import read_reconstruction, read_truth
-    from microtomo.io.sources import naming
+    from microtomo.io.reconstructions import read_reconstruction
+    from microtomo.io.scans import read_truth
 
     rec = read_reconstruction(reconstruction)
     known = read_truth(truth)

@@ -35,9 +35,9 @@ def measure(
 
     if what not in WHAT:
         raise MicrotomoError(f"cannot measure {what!r}; {nearest(what, list(WHAT))}")
+    from microtomo.errors import naming
     from microtomo.io.atomic import check_output
     from microtomo.io.micrographs import read_mask, read_micrograph
-    from microtomo.io.sources import naming
     from microtomo.tem.graphene.atoms import find_network
     from microtomo.tem.segmentation import segment
 

@@ -80,8 +80,8 @@ def jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
 
 def segmented(path: Path, method: str, binning: int | None, options: dict[str, Any]) -> Segmentation:
     """Segmentation of an image file; errors name the file."""
+    from microtomo.errors import naming
     from microtomo.io.micrographs import read_micrograph
-    from microtomo.io.sources import naming
     from microtomo.tem.segmentation import segment as run
 
     micrograph = read_micrograph(path)
