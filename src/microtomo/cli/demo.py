@@ -47,7 +47,7 @@ def demo(
     scans = {
         name: simulate_scan(stack, truth, forward=forward, noise=NOISE, seed=SEED) for name, truth in truths.items()
     }
-    methods = [m.name for m in list_methods(task="sem") if m.ready(forward)]
+    methods = [m.name for m in list_methods(task="layers") if m.ready(forward)]
     _prepare(methods, scans["experimental"])
     recs = {m: {name: _reconstruct(scan, m, name) for name, scan in scans.items()} for m in methods}
     results = [_result(m, found, scans) for m, found in recs.items()]

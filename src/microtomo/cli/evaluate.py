@@ -24,8 +24,9 @@ def evaluate(
     everything: Annotated[
         bool, typer.Option("--all", help="No files: every method on the test structures, beside what was published.")
     ] = False,
+    task: Annotated[str, typer.Option(help="With --all: what to find, such as contaminant.")] = "layers",
     method: Annotated[str, typer.Option(help="With --all: wildcard for the methods, such as 'u*'.")] = "*",
-    samples: Annotated[int, typer.Option(min=1, help="With --all: structures of the test set.")] = 40,
+    samples: Annotated[int, typer.Option(min=1, help="With --all: structures, or images, of the test set.")] = 40,
     validation: Annotated[
         bool, typer.Option("--validation", help="With --all: the structures that settings are chosen on.")
     ] = False,
@@ -33,14 +34,14 @@ def evaluate(
 ) -> None:
     """Score a reconstruction: voxels by the published protocol and pooled, thickness in nm, error bars.
 
-    With --all, one leaderboard of all solvers and networks.
+    With --all, one leaderboard of all methods of a task.
     """
     if everything:
         if reconstruction is not None:
             raise typer.BadParameter("--all simulates its own scans: leave the files out")
         from microtomo.cli.leaderboard import leaderboard
 
-        leaderboard(method, samples, validation, as_json)
+        leaderboard(task, method, samples, validation, as_json)
         return
     if reconstruction is None or truth is None:
         raise typer.BadParameter("give a reconstruction and its truth: microtomo evaluate OUT.h5 TRUTH.h5, or --all")

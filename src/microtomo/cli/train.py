@@ -55,7 +55,7 @@ def train(
     Its weights serve `microtomo reconstruct` or `microtomo segment` with `--method NETWORK --set weights=FILE`.
     """
     from microtomo.errors import MicrotomoError, nearest
-    from microtomo.models.micrographs.unet import SEGMENTERS
+    from microtomo.models.micrographs.network import SEGMENTERS
     from microtomo.models.weights import SCANS
 
     known = [*SCANS.architectures, *SEGMENTERS.architectures]

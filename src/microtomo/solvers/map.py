@@ -19,7 +19,7 @@ _TILE, _OVERLAP = 448, 64  # pixels a side of a tile, and those that it shares w
 
 @register(
     "map",
-    task="sem",
+    task="layers",
     citation="Rau & Reimer, Scanning 23 (2001) 235 (signal); sum-product belief propagation (Pearl 1988) over "
     "thickness levels learnt by a sparse mixture (Figueiredo & Jain 2002)",
 )

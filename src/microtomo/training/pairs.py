@@ -10,13 +10,13 @@ from typing import Annotated, Any, NamedTuple
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializeAsAny
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.models.micrographs.unet import ARCHITECTURES, SegmenterConfig
+from microtomo.models.micrographs.network import ARCHITECTURES, SegmenterConfig
 from microtomo.seeds import KIND, Stream, derive_seed
 from microtomo.settings import read_settings
 from microtomo.tem.graphene.synthetic import micrograph
@@ -73,7 +73,7 @@ class SegmenterRun(RunConfig):
 
     metric, score = "jaccard", "Jaccard index"
 
-    network: SegmenterConfig
+    network: SerializeAsAny[SegmenterConfig]
     data: PairsConfig = PairsConfig()
     optimiser: SegmenterOptimiser = SegmenterOptimiser()
     epochs: Count = 20
