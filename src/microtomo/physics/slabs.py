@@ -18,19 +18,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.legendre import legvander
-from scipy.linalg import lu_factor, lu_solve
 
 from microtomo.materials import Material
 from microtomo.physics.cross_sections import stopping_power, transport_moments
 from microtomo.physics.quadrature import PhaseSpace
+
+BLOCKS = 10
+"""Blocks in energy of the triangular matrices; the intervals of a phase space are a multiple."""
 
 _START_NM = 0.02  # thickest slab that the Cayley step may begin with, at the density of gold
 _START_DENSITY = 19.3
 _HALF_SPACE_START_NM = 20.0  # any value: doubling converges to the same limit
 _OPAQUE = 1e-10  # transmission below which a slab is a half-space
 _MOST_DOUBLINGS = 60
-_ITERATIONS = 500
-_TOLERANCE = 1e-9
 
 
 class Operators(NamedTuple):
@@ -74,9 +74,27 @@ def operators(material: Material, space: PhaseSpace, inelastic_deflection: bool 
     return Operators(a.reshape(space.size, space.size), b.reshape(space.size, space.size))
 
 
-def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(1 - matrix)^-1 right."""
-    return np.asarray(lu_solve(lu_factor(np.eye(len(matrix)) - matrix, check_finite=False), right, check_finite=False))
+def _blocks(size: int) -> list[tuple[int, int]]:
+    step = size // BLOCKS
+    return [(start, start + step) for start in range(0, size, step)]
+
+
+def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """left @ right for matrices that are lower triangular by energy: 2.6 times fewer operations."""
+    result = np.zeros_like(left)
+    for start, end in _blocks(len(left)):
+        np.matmul(left[start:end, :end], right[:end, :end], out=result[start:end, :end])
+    return result
+
+
+def solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(1 - matrix)^-1 right for matrices that are lower triangular by energy, block by block."""
+    result = np.zeros_like(right)
+    for start, end in _blocks(len(matrix)):
+        known = right[start:end, :end] + matrix[start:end, :start] @ result[:start, :end]
+        diagonal = np.eye(end - start) - matrix[start:end, start:end]
+        result[start:end, :end] = np.linalg.solve(diagonal, known)
+    return result
 
 
 def _cayley(material: Operators, thickness_nm: float) -> Slab:
@@ -85,24 +103,21 @@ def _cayley(material: Operators, thickness_nm: float) -> Slab:
     plus = -half * (material.a - material.b)
     minus = -half * (material.a + material.b)
     one = np.eye(len(plus))
-    p, m = _solve(plus, one + plus), _solve(minus, one + minus)
+    p, m = solve(plus, one + plus), solve(minus, one + minus)
     return Slab((p - m) / 2, (p + m) / 2)
 
 
 def add(upper: Slab, lower: Slab) -> Slab:
-    """Two slabs of one material, one on the other."""
-    shared = _solve(upper.reflection @ lower.reflection, upper.transmission)
-    return Slab(
-        upper.reflection + upper.transmission @ (lower.reflection @ shared),
-        lower.transmission @ shared if upper is lower else upper.transmission
-        @ _solve(lower.reflection @ upper.reflection, lower.transmission),
-    )
+    """Two slabs of one material, one on the other; in whichever order, since they commute."""
+    shared = solve(product(upper.reflection, lower.reflection), upper.transmission)
+    reflected = product(upper.transmission, product(lower.reflection, shared))
+    return Slab(upper.reflection + reflected, product(lower.transmission, shared))
 
 
 def add_below(upper: Slab, reflection: np.ndarray) -> np.ndarray:
     """Reflection of a slab on top of something that only reflects."""
-    shared = _solve(upper.reflection @ reflection, upper.transmission)
-    return np.asarray(upper.reflection + upper.transmission @ (reflection @ shared))
+    shared = solve(product(upper.reflection, reflection), upper.transmission)
+    return np.asarray(upper.reflection + product(upper.transmission, product(reflection, shared)))
 
 
 def slab(material: Operators, thickness_nm: float, density_g_cm3: float) -> Slab:
