@@ -159,8 +159,8 @@ def _run(
 
 def _measured(known: Measurement, path: Path, mask: Path | bool | None, **options: Any) -> Measured:
     """The measurement of one file; errors name it."""
+    from microtomo.errors import naming
     from microtomo.io.micrographs import read_micrograph
-    from microtomo.io.sources import naming
     from microtomo.tem.measurement import measure as run
 
     micrograph = read_micrograph(path)

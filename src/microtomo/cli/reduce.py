@@ -85,13 +85,12 @@ def expand(
     output: Annotated[Path, typer.Option("--output", "-o", help="TIFF file to write.")],
 ) -> None:
     """Turn a compressed micrograph back into a TIFF image: what was kept is as recorded."""
-    from microtomo.errors import MicrotomoError
-    from microtomo.io.arrays import TIFF_SUFFIXES
+    from microtomo.errors import MicrotomoError, naming
     from microtomo.io.atomic import whole_file, writing
-    from microtomo.io.sources import naming
+    from microtomo.io.kinds import TIFF
     from microtomo.tem.graphene.reduction import read_compressed
 
-    if output.suffix.lower() not in TIFF_SUFFIXES:
+    if output.suffix.lower() not in TIFF.suffixes:
         raise MicrotomoError(f"{output}: images are written as .tif: choose such a name")
     with naming(compressed):
         image = read_compressed(compressed).expand()

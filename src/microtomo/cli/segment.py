@@ -88,8 +88,8 @@ def jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
 
 def segmented(path: Path, method: str | None, task: str | None = None, **options: Any) -> Segmentation:
     """Segmentation of an image file; errors name the file."""
+    from microtomo.errors import naming
     from microtomo.io.micrographs import read_micrograph
-    from microtomo.io.sources import naming
     from microtomo.tem.segmentation import segment as run
 
     micrograph = read_micrograph(path)
