@@ -99,7 +99,7 @@ def test_interrupted_training_says_what_stays(tmp_path, capsys, monkeypatch):
     def interrupted(config, folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("microtomo.training.run.train", interrupted)
+    monkeypatch.setattr("microtomo.training.run.run_training", interrupted)
     assert main(["train", "conv3", "-o", str(tmp_path / "run")]) == 130
     told = capsys.readouterr().err
     assert told == f"interrupted: finished epochs stay in {tmp_path / 'run'}, the same command goes on from there\n"

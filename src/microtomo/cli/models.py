@@ -45,15 +45,15 @@ def _network(method: Method) -> dict[str, Any]:
     """Parameters and bytes of the weights that come with the package, and for which contrasts there are some."""
     import torch
 
-    from microtomo.models.scans.network import NetworkConfig, SemNetwork
+    from microtomo.models.architectures import Shape, build_network
     from microtomo.models.weights import read_card, shipped_weights
     from microtomo.physics.attenuation import CONTRASTS
 
     contrasts = [contrast for contrast in CONTRASTS if method.ready(contrast)]
     paths = [shipped_weights(method.name, contrast) for contrast in contrasts]
     with torch.device("meta"):
-        published = SemNetwork(NetworkConfig(architecture=method.name)).parameters_count
-        shipped = [SemNetwork(read_card(path)[0]).parameters_count for path in paths]
+        published = build_network(Shape.model_validate({"architecture": method.name})).parameters_count
+        shipped = [build_network(read_card(path)[0]).parameters_count for path in paths]
     return {
         "parameters": shipped[0] if shipped else None,
         "published_parameters": published,

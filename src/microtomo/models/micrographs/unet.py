@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from microtomo.errors import MicrotomoError
 from microtomo.inverse.tiling import joined, tiles
+from microtomo.models.architectures import Network, Shape, add_architecture
 from microtomo.models.blocks import pad_to_multiple
-from microtomo.models.scans.network import Shape
-from microtomo.models.weights import FOLDER, Family, network_of
+from microtomo.models.weights import load_network, shipped_weights
 from microtomo.registry import register
 from microtomo.tem.illumination import normalise
 from microtomo.tem.segmentation import Segmentation
@@ -28,29 +28,19 @@ from microtomo.tem.segmentation import Segmentation
 SADRE = "Sadre, Ophus, Butko & Weber, Microsc. Microanal. 27 (2021) 804"
 RONNEBERGER = "Ronneberger, Fischer & Brox, MICCAI 2015"
 
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "graphene-unet": {"blocks": 7, "features": 16, "norm": "batch"},
-    "graphene-unet-7": {"blocks": 7, "features": 32},
-    "graphene-unet-9": {"blocks": 9, "features": 64},
-}
-"""The networks by name, each with its own choice of what a configuration leaves open."""
-
 
 class SegmenterConfig(Shape):
     """Everything that decides a segmenter's shape; what is not given is the architecture's own.
 
+    ``classes`` of its labels 0, 1, ...
     ``blocks``: double convolutions, of which all but one lie pairwise on the way down and up; ``features``: channels
     of the first, twice as many after each pooling; ``norm``: what follows a convolution.
     """
 
+    classes: Annotated[int, Field(ge=2, le=255)] = 2
     blocks: Annotated[int, Field(ge=3, le=13)] = 7
     features: Annotated[int, Field(ge=2, le=256)] = 32
     norm: Literal["none", "batch"] = "none"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own(cls, given: Any) -> Any:
-        return {**ARCHITECTURES.get(str(given.get("architecture")), {}), **given} if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _odd(self) -> SegmenterConfig:
@@ -59,8 +49,8 @@ class SegmenterConfig(Shape):
         return self
 
 
-class Segmenter(nn.Module):
-    """A U-Net: normalised image (n, 1, y, x) in, logits (n, 2, y, x) of clean and contaminated out."""
+class MicrographUNet(Network):
+    """A U-Net: normalised image (n, 1, y, x) in, a logit for each class (n, c, y, x) out."""
 
     def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()
@@ -70,7 +60,7 @@ class Segmenter(nn.Module):
         self.down = nn.ModuleList(_block(into, out, norm) for into, out in pairwise([1, *sizes]))
         self.rise = nn.ModuleList(nn.ConvTranspose2d(below, size, 2, stride=2) for size, below in pairwise(sizes))
         self.up = nn.ModuleList(_block(2 * size, size, norm) for size in sizes[:-1])
-        self.last = nn.Conv2d(config.features, 2, 1)
+        self.last = nn.Conv2d(config.features, config.classes, 1)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
 
     def forward(self, image: Tensor) -> Tensor:
@@ -94,11 +84,6 @@ class Segmenter(nn.Module):
             parts.append(((logits[:, 1] - logits[:, 0]).sigmoid(), rows.start + keep_rows.start))
         return joined(parts)
 
-    @property
-    def parameters_count(self) -> int:
-        """Number of parameters."""
-        return sum(p.numel() for p in self.parameters())
-
 
 def _block(into: int, out: int, norm: bool) -> nn.Sequential:
     """Twice a 3 x 3 convolution and ReLU, zeros beyond the border, batch norm between them where asked for."""
@@ -110,22 +95,7 @@ def _block(into: int, out: int, norm: bool) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-SEGMENTERS = Family(SegmenterConfig, Segmenter, ARCHITECTURES.keys())
-
-
-def shipped(name: str) -> Path:
-    """Path of the weights that come with the package. Raises MicrotomoError where there are none."""
-    path = FOLDER / f"{name}.safetensors"
-    if path.is_file():
-        return path
-    others = [other for other in ARCHITECTURES if (FOLDER / f"{other}.safetensors").is_file()]
-    raise MicrotomoError(
-        f"{name} has no weights in the package: use {' or '.join(others or ['bragg'])}, or train it with `microtomo "
-        f"train {name} --data FOLDER` and give --set weights=FILE"
-    )
-
-
-def run(network: Segmenter, image: np.ndarray, symmetries: int, options: dict[str, Any]) -> Segmentation:
+def run(network: MicrographUNet, image: np.ndarray, symmetries: int, options: dict[str, Any]) -> Segmentation:
     """Segment an image (y, x) of counts: mean probability over symmetries of the square, and its deviation."""
     if symmetries not in (1, 2, 4, 8):
         raise MicrotomoError(f"symmetries {symmetries}: choose 1, 2, 4 or 8")
@@ -139,7 +109,7 @@ def run(network: Segmenter, image: np.ndarray, symmetries: int, options: dict[st
     return Segmentation((mean > 0.5).numpy(), mean.numpy(), network.config.architecture, options, spread)
 
 
-def _views(network: Segmenter, image: Tensor, symmetries: int) -> Iterator[Tensor]:
+def _views(network: MicrographUNet, image: Tensor, symmetries: int) -> Iterator[Tensor]:
     for k in range(symmetries):
         # as many flips as possible before quarter turns, which change the shape of what is not square
         turned = image.flip([axis for axis in (0, 1) if k >> axis & 1]) if k & 3 else image
@@ -149,12 +119,9 @@ def _views(network: Segmenter, image: Tensor, symmetries: int) -> Iterator[Tenso
         yield found.flip([axis for axis in (0, 1) if k >> axis & 1]) if k & 3 else found
 
 
-def _register(name: str, summary: str, citation: str) -> None:
+def _register(name: str, summary: str, citation: str, **own: Any) -> None:
     def method(image: np.ndarray, *, symmetries: int = 8, weights: str | Path | None = None) -> Segmentation:
-        network = network_of(shipped(name) if weights is None else weights, SEGMENTERS)
-        if network.config.architecture != name:
-            other = network.config.architecture
-            raise MicrotomoError(f"{weights}: these weights are of {other}: use --method {other}")
+        network = load_network(shipped_weights(name) if weights is None else weights, MicrographUNet, name)
         return run(network, image, symmetries, {} if weights is None else {"weights": str(weights)})
 
     method.__doc__ = f"""{summary}
@@ -162,9 +129,22 @@ def _register(name: str, summary: str, citation: str) -> None:
     ``symmetries``: 1, 2, 4 or 8 of the square's, over which the probability is averaged; its deviation over them is
     the uncertainty. ``weights``: those of a training run, else those that come with the package.
     """
-    register(name, task="tem", citation=citation, weights=lambda contrast: shipped(name))(method)
+    register(name, task="tem", citation=citation, weights=lambda contrast: shipped_weights(name))(method)
+    add_architecture(name, "tem", SegmenterConfig, MicrographUNet, **own)
 
 
-_register("graphene-unet", "U-Net of half the published features with batch norm: the best here, and quick.", SADRE)
+_register(
+    "graphene-unet",
+    "U-Net of half the published features with batch norm: the best here, and quick.",
+    SADRE,
+    features=16,
+    norm="batch",
+)
 _register("graphene-unet-7", "The published U-Net of 7 blocks and 32 features.", SADRE)
-_register("graphene-unet-9", "The original U-Net of 9 blocks and 64 features.", f"{RONNEBERGER}; {SADRE}")
+_register(
+    "graphene-unet-9",
+    "The original U-Net of 9 blocks and 64 features.",
+    f"{RONNEBERGER}; {SADRE}",
+    blocks=9,
+    features=64,
+)
