@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from microtomo.io.scans import read_reconstruction, read_scan, write_reconstruction, write_scan
     from microtomo.materials import Layer, Material, Stack, load_stack
     from microtomo.metrics import thickness_scores, voxel_scores
-    from microtomo.physics.attenuation import backscatter
+    from microtomo.physics.forward import backscatter
     from microtomo.registry import list_methods
     from microtomo.scan import Reconstruction, Scan, Status
     from microtomo.simulate.scans import simulate_scan
@@ -53,7 +53,7 @@ _HOMES = {
     "io.scans": ("read_reconstruction", "read_scan", "write_reconstruction", "write_scan"),
     "materials": ("Layer", "Material", "Stack", "load_stack"),
     "metrics": ("thickness_scores", "voxel_scores"),
-    "physics.attenuation": ("backscatter",),
+    "physics.forward": ("backscatter",),
     "registry": ("list_methods",),
     "scan": ("Reconstruction", "Scan", "Status"),
     "simulate.scans": ("simulate_scan",),

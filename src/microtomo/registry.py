@@ -24,7 +24,7 @@ class Method:
     run: Callable[..., Any]
     published_miou: float | None = None
     weights: Callable[[str], Path] | None = None
-    """For networks: the weights that come with the package for a contrast; raises MicrotomoError where none do."""
+    """For networks: the weights that come with the package for a forward model; raises MicrotomoError where none do."""
 
     @property
     def learned(self) -> bool:
@@ -36,10 +36,10 @@ class Method:
         """Names of its settings: the keyword-only parameters of ``run``."""
         return [name for name, p in signature(self.run).parameters.items() if p.kind is p.KEYWORD_ONLY]
 
-    def ready(self, contrast: str) -> bool:
-        """Whether it runs for that contrast straight after installation."""
+    def ready(self, forward: str) -> bool:
+        """Whether it runs for that forward model straight after installation."""
         try:
-            return self.weights is None or bool(self.weights(contrast))
+            return self.weights is None or bool(self.weights(forward))
         except MicrotomoError:
             return False
 

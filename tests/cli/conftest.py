@@ -21,7 +21,7 @@ def solver(monkeypatch):
         status[..., 0, :] = Status.OUT_OF_RANGE
         volume = np.zeros((*data.shape[:-3], 16, *data.shape[-2:]), np.uint8)
         chi = np.ones(pixels, np.float32)
-        about = {"method": method, "stack": scan.stack, "contrast": options["contrast"], "noise": 0.02, "seconds": 0.5}
+        about = {"method": method, "stack": scan.stack, "forward": options["forward"], "noise": 0.02, "seconds": 0.5}
         return Reconstruction(thickness, thickness / 10, volume, chi, status, **about)
 
     module = ModuleType("microtomo.inverse.reconstruct")

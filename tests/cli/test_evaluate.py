@@ -113,7 +113,7 @@ def test_the_reference_case_of_the_metrics(capsys, reference_data):
         volume = case[name]
         maps = np.zeros((len(volume), 2, 16, 16), np.float32)
         pixels = np.zeros((len(volume), 16, 16), np.uint8)
-        about = {"method": "map", "stack": STACK, "contrast": "published", "noise": 0.02}
+        about = {"method": "map", "stack": STACK, "forward": "published", "noise": 0.02}
         write_reconstruction(f"{name}.h5", Reconstruction(maps, maps, volume, pixels.astype("f4"), pixels, **about))
     told = evaluated(capsys, "predicted.h5", "true.h5")
     assert told["miou"] == pytest.approx(float(case["miou"]), abs=1e-6)

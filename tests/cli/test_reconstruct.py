@@ -36,9 +36,7 @@ def test_one_scan_gives_one_reconstruction(folder, solver, capsys):
     write_scan("scan.h5", scan)
     assert main(["reconstruct", "scan.h5", "--method", "map", "-o", "out.h5"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith(
-        "map (published contrast): 83.3% ok, 16.7% out of range; mean chi-square 1.00; noise 2.0%; 0.50 s"
-    )
+    assert out.startswith("map (published): 83.3% ok, 16.7% out of range; mean chi-square 1.00; noise 2.0%; 0.50 s")
     assert err.startswith("warning: 16.7% of the pixels: thickness at the end of its range")
     rec = read_reconstruction("out.h5")
     assert np.array_equal(rec.thickness, scan.data[:2] * 10)
@@ -55,7 +53,7 @@ def test_json_is_one_object(folder, solver, capsys):
     assert told["output"] == "out.h5"
     assert told["samples"] == 3
     assert told["status"]["out_of_range"] == pytest.approx(1 / 6)
-    assert told["contrast"] == "published"
+    assert told["forward"] == "published"
 
 
 def test_many_samples_go_through_in_batches(folder, solver, capsys):
@@ -92,9 +90,9 @@ def test_a_part_of_the_samples(folder, solver, text, numbers):
     [([], "published", "published"), (["--contrast", "material"], "published", "material"), ([], None, "material")],
 )
 def test_contrast_is_the_flag_then_the_file_then_material(folder, solver, flags, in_file, used):
-    write_scan("scan.h5", make_scan(contrast=in_file))
+    write_scan("scan.h5", make_scan(forward=in_file))
     assert main(["reconstruct", "scan.h5", "-o", "out.h5", *flags]) == 0
-    assert solver[0]["contrast"] == used
+    assert solver[0]["forward"] == used
 
 
 def test_noise_is_the_flag_else_estimated(folder, solver):

@@ -67,7 +67,7 @@ def test_no_weights_for_a_contrast_is_a_sentence(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main(["reconstruct", str(scan), "--method", "uvnet", "-o", str(tmp_path / "out.h5")]) == 1
     said = capsys.readouterr().err
-    assert "uvnet has no weights for material contrast" in said
+    assert "uvnet has no weights for forward model material" in said
     assert "microtomo train uvnet" in said
     assert not (tmp_path / "out.h5").exists()
 

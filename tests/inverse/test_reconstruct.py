@@ -6,7 +6,7 @@ from microtomo.errors import MicrotomoError
 from microtomo.inverse.reconstruct import reconstruct
 from microtomo.materials import Layer, Stack, builtin_materials, load_stack
 from microtomo.metrics import voxel_scores
-from microtomo.physics.attenuation import backscatter
+from microtomo.physics.forward import backscatter
 from microtomo.registry import Method
 from microtomo.scan import Scan, Status
 from microtomo.simulate.scans import simulate_scan
@@ -75,13 +75,13 @@ def test_the_scan_is_left_as_it_was_and_needs_no_gradient():
 
 
 def test_what_the_scan_knows_is_used_and_kept():
-    scan = recorded(contrast="published")
+    scan = recorded(forward="published")
     found = likelihood(Scan(scan.data, scan.energies_kev, 4.0, scan.stack, "published", history={"seed": 5}))
-    assert (found.contrast, found.pixel_nm, found.stack, found.method) == ("published", 4, STACK, "likelihood")
+    assert (found.forward, found.pixel_nm, found.stack, found.method) == ("published", 4, STACK, "likelihood")
     assert found.history["seed"] == 5
     assert found.seconds > 0
-    assert likelihood(scan.data).contrast == "material"
-    assert likelihood(scan, contrast="material").contrast == "material"
+    assert likelihood(scan.data).forward == "material"
+    assert likelihood(scan, forward="material").forward == "material"
     assert likelihood(scan, iterations=3).history["options"] == {"iterations": 3}
 
 
@@ -191,15 +191,15 @@ def test_images_of_size_zero_and_other_axes_are_refused(shape):
 
 
 @pytest.mark.parametrize("factor", [1e3, 40.0, 0.49, 0.01])
-@pytest.mark.parametrize("contrast", ["material", "published"])
-def test_a_signal_that_is_not_normalised_is_refused_with_the_way_out(factor, contrast):
-    scan = recorded(contrast=contrast)
+@pytest.mark.parametrize("forward", ["material", "published"])
+def test_a_signal_that_is_not_normalised_is_refused_with_the_way_out(factor, forward):
+    scan = recorded(forward=forward)
     with pytest.raises(MicrotomoError, match="divide every energy by its mean over bare substrate") as caught:
-        reconstruct(scan.data * np.float32(factor), contrast=contrast)
+        reconstruct(scan.data * np.float32(factor), forward=forward)
     assert "--substrate" in str(caught.value)
     assert "Scan.normalised" in str(caught.value)
     rescued = Scan(scan.data * np.float32(factor), scan.energies_kev).normalised(slice(0, 2), slice(None))
-    likelihood(rescued, contrast=contrast)
+    likelihood(rescued, forward=forward)
 
 
 def test_whole_counts_are_refused_too():
@@ -209,10 +209,10 @@ def test_whole_counts_are_refused_too():
 
 
 @pytest.mark.parametrize("nm", [(0, 0), (15, 0), (0, 150), (15, 150)])
-@pytest.mark.parametrize("contrast", ["material", "published"])
-def test_the_darkest_and_the_brightest_scan_count_as_normalised(nm, contrast):
+@pytest.mark.parametrize("forward", ["material", "published"])
+def test_the_darkest_and_the_brightest_scan_count_as_normalised(nm, forward):
     truth = np.ones((2, 9, 9)) * np.array(nm)[:, None, None]
-    scan = simulate_scan(STACK, truth, contrast=contrast, noise=0.05)
+    scan = simulate_scan(STACK, truth, forward=forward, noise=0.05)
     assert likelihood(scan).thickness.shape == (2, 9, 9)
 
 
@@ -220,7 +220,7 @@ def test_the_darkest_and_the_brightest_scan_count_as_normalised(nm, contrast):
     ("settings", "sentence"),
     [
         ({"method": "mapp"}, r"unknown method 'mapp'; did you mean map"),
-        ({"contrast": "publish"}, "unknown contrast 'publish': use material or published"),
+        ({"forward": "publish"}, "unknown forward model 'publish'; did you mean published"),
         ({"rule": "round"}, "unknown voxel rule 'round'"),
         ({"stack": "au-al"}, "unknown stack 'au-al'; did you mean au-al-si"),
         ({"jumps": 3}, r"method map has no option 'jumps'; did you mean jump\?"),
@@ -254,18 +254,18 @@ def test_bad_input_is_refused_before_any_work_is_done(monkeypatch):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("contrast", ["material", "published"])
-def test_the_reference_scans_are_reconstructed(reference_data, contrast):
+@pytest.mark.parametrize("forward", ["material", "published"])
+def test_the_reference_scans_are_reconstructed(reference_data, forward):
     reference = np.load(reference_data / "published_sem" / "reference.npz")
     part = np.s_[..., 40:88, 40:88]
-    signal = reference[f"scan_{contrast}"][[0, 3]][part]
+    signal = reference[f"scan_{forward}"][[0, 3]][part]
     truth = reference["thickness_nm"][[0, 3]][part].astype(np.float32)
     noisy = signal * (1 + 0.02 * np.random.default_rng(0).standard_normal(signal.shape, dtype=np.float32))
-    found = reconstruct(noisy, "map", contrast=contrast, energies_kev=reference["energy_kev"])
+    found = reconstruct(noisy, "map", forward=forward, energies_kev=reference["energy_kev"])
     assert found.noise == pytest.approx(0.02, rel=0.05)
     scores = voxel_scores(found.volume, thickness_to_volume(truth), ["none", "Au", "Al"])
-    assert scores.miou > {"published": 0.98, "material": 0.85}[contrast]
-    baseline = reconstruct(noisy, "tikhonov", contrast=contrast)
+    assert scores.miou > {"published": 0.98, "material": 0.85}[forward]
+    baseline = reconstruct(noisy, "tikhonov", forward=forward)
     assert voxel_scores(baseline.volume, thickness_to_volume(truth), ["none", "Au", "Al"]).miou < scores.miou
 
 

@@ -35,7 +35,7 @@ def test_a_scan_comes_back_as_it_was(tmp_path, samples):
     assert back.data.dtype == np.float32
     assert np.array_equal(back.truth, scan.truth)
     assert (back.energies_kev, back.pixel_nm, back.stack) == (ENERGIES_KEV, 4.0, STACK)
-    assert (back.contrast, back.noise, back.history) == ("published", 0.02, {"seed": 7})
+    assert (back.forward, back.noise, back.history) == ("published", 0.02, {"seed": 7})
 
 
 def test_a_tensor_in_double_precision_keeps_it(tmp_path):
@@ -44,7 +44,7 @@ def test_a_tensor_in_double_precision_keeps_it(tmp_path):
     back = read_scan(tmp_path / "scan.h5")
     assert back.data.dtype == np.float64
     assert np.array_equal(back.data, scan.data.astype(float) / 3)
-    assert (back.stack, back.contrast, back.noise, back.truth) == (None, None, None, None)
+    assert (back.stack, back.forward, back.noise, back.truth) == (None, None, None, None)
 
 
 @pytest.mark.parametrize("samples", [None, 2])
@@ -54,7 +54,7 @@ def test_a_reconstruction_comes_back_as_it_was(tmp_path, samples):
     back = read_reconstruction(tmp_path / "out.h5")
     for name in ("thickness", "uncertainty", "volume", "chi_square", "status"):
         assert np.array_equal(getattr(back, name), getattr(rec, name)), name
-    assert (back.method, back.stack, back.contrast, back.noise) == ("map", STACK, "published", 0.03)
+    assert (back.method, back.stack, back.forward, back.noise) == ("map", STACK, "published", 0.03)
     assert (back.voxel_nm, back.pixel_nm, back.seconds) == (10.0, 4.0, 1.5)
 
 
@@ -269,8 +269,8 @@ def test_a_single_scan_comes_as_one_part_and_has_no_samples_to_choose(tmp_path):
 def test_what_is_given_goes_before_what_the_file_says(tmp_path):
     write_scan(tmp_path / "scan.h5", make_scan())
     energies = tuple(10 + 0.5 * i for i in range(E))
-    back = read_scan(tmp_path / "scan.h5", energies_kev=energies, pixel_nm=7.0, contrast="material")
-    assert (back.energies_kev, back.pixel_nm, back.contrast) == (energies, 7.0, "material")
+    back = read_scan(tmp_path / "scan.h5", energies_kev=energies, pixel_nm=7.0, forward="material")
+    assert (back.energies_kev, back.pixel_nm, back.forward) == (energies, 7.0, "material")
 
 
 def test_a_large_scan_is_mapped_not_loaded(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def test_weights_come_back(tmp_path, name):
 def test_weights_serve_reconstruct(tmp_path):
     saved(tmp_path / "w.safetensors", input="components")
     signal = np.ones((31, 16, 16), dtype=np.float32)
-    rec = microtomo.reconstruct(signal, "conv3", contrast="published", noise=0.02, weights=tmp_path / "w.safetensors")
+    rec = microtomo.reconstruct(signal, "conv3", forward="published", noise=0.02, weights=tmp_path / "w.safetensors")
     assert isinstance(rec.thickness, np.ndarray)
     assert rec.volume.shape == (16, 16, 16)
     assert rec.chi_square.shape == rec.status.shape == (16, 16)
@@ -49,13 +49,13 @@ def test_weights_serve_reconstruct(tmp_path):
     ("given", "sentence"),
     [
         ({"method": "unet"}, "are of conv3: use --method conv3"),
-        ({"contrast": "material"}, "for published contrast, not material"),
+        ({"forward": "material"}, "for forward model published, not material"),
         ({"energies_kev": [float(e) for e in range(6, 37)]}, "31 energies, 5..35 keV"),
     ],
 )
 def test_weights_for_something_else_are_refused(tmp_path, given, sentence):
     saved(tmp_path / "w.safetensors")
-    settings = {"method": "conv3", "contrast": "published", "noise": 0.02, **given}
+    settings = {"method": "conv3", "forward": "published", "noise": 0.02, **given}
     with pytest.raises(MicrotomoError, match=sentence):
         microtomo.reconstruct(np.ones((31, 8, 8)), **settings, weights=tmp_path / "w.safetensors")
 
@@ -112,7 +112,7 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_a_network_starts_from_the_weights_of_another(tmp_path):
-    """Same body under another head and contrast: the body is taken over, the last layer and the input are not."""
+    """Same body under another head and forward: the body is taken over, the last layer and the input are not."""
     old = saved(tmp_path / "w.safetensors", "unet", levels=1, input="components")
     torch.manual_seed(2)
     shape = {"architecture": "unet3d", "width": 4, "levels": 1, "input": "components", "contrast": "material"}

@@ -13,7 +13,7 @@ def test_defaults_are_the_published_scans():
     assert (config.height, config.width, len(config.stack.energies_kev)) == (128, 128, 31)
     assert config.structures == {"perlin": 1}
     assert config.detector.noise == 0.02
-    assert config.contrast == "material"
+    assert config.forward == "material"
 
 
 def test_no_layer_seed_occurs_twice_in_the_reference_set():
@@ -87,7 +87,7 @@ def test_configuration_survives_json():
         (["structures.perln=1"], "unknown structure kind 'perln'; did you mean perlin"),
         (["structures.perlin=0"], "structures.perlin: .*greater than 0"),
         (["stack=gold"], "unknown stack 'gold'"),
-        (["contrast=phase"], "contrast: .*'material' or 'published'"),
+        (["forward=phase"], "forward: unknown forward model 'phase'"),
         (["train=2"], "either samples or train"),
         (["detector.gain=[1, 2]"], "detector.gain has 2 values for 31 energies"),
         (["height.x=2"], "height is a single value"),

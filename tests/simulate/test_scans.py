@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from microtomo.errors import MicrotomoError
-from microtomo.physics.attenuation import backscatter
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import backscatter
 from microtomo.simulate.scans import simulate_scan
 
 MAPS = np.random.default_rng(1).random((3, 2, 12, 9)) * np.array([15, 150])[:, None, None]
@@ -19,7 +19,7 @@ def test_the_same_kind_comes_out(kind, dtype):
     assert scan.data.dtype == thickness.dtype
     assert scan.shape == (3, 31, 12, 9)
     assert scan.truth is thickness
-    assert scan.contrast == "material"
+    assert scan.forward == "material"
     assert scan.noise == 0.02
     assert scan.stack.name == "au-al-si"
 
@@ -32,7 +32,7 @@ def test_lists_become_arrays():
 
 def test_noise_is_two_percent_of_the_ideal_signal():
     thickness = torch.from_numpy(np.tile(MAPS, (1, 1, 4, 4)))
-    ratio = simulate_scan("au-al-si", thickness, contrast="published", noise=0.02, seed=3).data / backscatter(
+    ratio = simulate_scan("au-al-si", thickness, forward="published", noise=0.02, seed=3).data / backscatter(
         thickness, simulate_scan("au-al-si", thickness).stack, "published"
     )
     assert float(ratio.std()) == pytest.approx(0.02, rel=0.01)
@@ -83,7 +83,7 @@ def test_gradients_reach_the_thickness():
         ({"thickness": MAPS * np.inf}, "not finite"),
         ({"thickness": MAPS[:0]}, "empty"),
         ({"stack": "au-al-sj"}, "unknown stack.*au-al-si"),
-        ({"contrast": "phase"}, "unknown contrast"),
+        ({"forward": "phase"}, "unknown forward model"),
         ({"noise": -1}, "noise -1 is impossible"),
         ({"noise": float("nan")}, "impossible"),
         ({"seed": -1}, "seed -1 is out of range"),

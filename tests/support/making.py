@@ -20,7 +20,7 @@ def make_scan(samples=None, seed=0, **more):
     leading = () if samples is None else (samples,)
     data = rng.uniform(0.8, 1.8, (*leading, E, Y, X)).astype(np.float32)
     truth = rng.uniform(0, 15, (*leading, 2, Y, X)).astype(np.float32)
-    given = {"pixel_nm": 4.0, "stack": STACK, "contrast": "published", "noise": 0.02, "truth": truth}
+    given = {"pixel_nm": 4.0, "stack": STACK, "forward": "published", "noise": 0.02, "truth": truth}
     return Scan(data, ENERGIES_KEV, **given | more)
 
 
@@ -34,7 +34,7 @@ def make_reconstruction(samples=None, seed=1, **more):
         "chi_square": rng.uniform(0, 2, (*leading, Y, X)).astype(np.float32),
         "status": rng.integers(0, 4, (*leading, Y, X)).astype(np.uint8),
     }
-    about = {"method": "map", "stack": STACK, "contrast": "published", "noise": 0.03, "pixel_nm": 4.0, "seconds": 1.5}
+    about = {"method": "map", "stack": STACK, "forward": "published", "noise": 0.03, "pixel_nm": 4.0, "seconds": 1.5}
     return Reconstruction(**given | about | more)
 
 

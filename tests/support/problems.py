@@ -4,6 +4,7 @@ import torch
 
 from microtomo.inverse.problem import Problem
 from microtomo.materials import Layer, Stack, builtin_materials, load_stack
+from microtomo.physics.forward import forward_model
 from microtomo.simulate.scans import simulate_scan
 from microtomo.voxels import default_depth
 
@@ -36,13 +37,13 @@ def hills(stack, height, width):
     return torch.stack([s.expand(height, width) * nm for s, nm in zip(shapes, stack.max_nm, strict=False)])
 
 
-def problem_of(stack=AU_AL, contrast="material", noise=0.02, samples=1):
-    return Problem(stack, contrast, torch.full((samples,), noise), default_depth(stack))
+def problem_of(stack=AU_AL, forward="material", noise=0.02, samples=1):
+    return Problem(forward_model(forward, stack), torch.full((samples,), noise), default_depth(stack))
 
 
-def scan_of(thickness, stack=AU_AL, contrast="material", noise=0.02, seed=0):
+def scan_of(thickness, stack=AU_AL, forward="material", noise=0.02, seed=0):
     """Signal of a float32 tensor (l, y, x) or (n, l, y, x) [nm]."""
-    return simulate_scan(stack, thickness, contrast=contrast, noise=noise, seed=seed).data
+    return simulate_scan(stack, thickness, forward=forward, noise=noise, seed=seed).data
 
 
 def flat(*nm, height=1, width=1, dtype=torch.float32):

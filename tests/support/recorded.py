@@ -16,7 +16,7 @@ def few_energies(*energies):
 
 def record(
     stack="au-al-si", size=96, drift=None, noise=0.02, counts=20000.0, uneven=0.15, bits=16, kind="perlin",
-    seeds=(11, 12), contrast="material", thickness=None,
+    seeds=(11, 12), forward="material", thickness=None,
 ):  # fmt: skip
     """An acquisition of ``size`` pixels; ``drift`` is (e, 2) or the step of a random walk, None for none."""
     stack = load_stack(stack) if isinstance(stack, str) else stack
@@ -28,4 +28,4 @@ def record(
     gain = counts * np.exp(np.random.default_rng(3).normal(0, uneven, count))
     detector = Detector(noise=noise, gain=tuple(float(g) for g in gain), offset=(DARK,))
     microscope = Microscope(detector=detector, drift_px=tuple(map(tuple, walk)), bits=bits)
-    return simulate_acquisition(stack, thickness, microscope, contrast=contrast, seed=1, pixel_nm=8.0), gain
+    return simulate_acquisition(stack, thickness, microscope, forward=forward, seed=1, pixel_nm=8.0), gain

@@ -46,7 +46,7 @@ def rec(stack, maps, scan) -> Reconstruction:
         status=torch.zeros(24, 32, dtype=torch.uint8),
         method="map",
         stack=stack,
-        contrast="material",
+        forward="material",
         noise=0.02,
     )
 

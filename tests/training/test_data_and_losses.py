@@ -10,7 +10,7 @@ from microtomo.materials import load_stack
 from microtomo.models.architectures import build_network
 from microtomo.models.scans.columns import column_counts, column_index
 from microtomo.models.scans.network import NetworkConfig
-from microtomo.physics.attenuation import backscatter
+from microtomo.physics.forward import forward_model
 from microtomo.seeds import Stream
 from microtomo.training.data import Consecutive, turned
 from microtomo.training.module import RunModule
@@ -48,10 +48,11 @@ def test_noise_levels_are_the_usual_one_and_a_range():
 def test_simulated_signal_is_the_model_times_noise_and_no_batch_matters():
     thickness = torch.tensor([12.0, 80.0])[None, :, None, None].expand(3, 2, 64, 64).contiguous()
     noise, seeds = torch.tensor([0.02, 0.1, 0.02]), torch.tensor([4, 5, 6])
-    signal = simulate(thickness, noise, seeds, STACK, "material")
-    alone = simulate(thickness[1:2], noise[1:2], seeds[1:2], STACK, "material")
+    forward = forward_model("material", STACK)
+    signal = simulate(thickness, noise, seeds, forward)
+    alone = simulate(thickness[1:2], noise[1:2], seeds[1:2], forward)
     assert torch.equal(signal[1:2], alone)
-    rest = signal / backscatter(thickness, STACK, "material") - 1
+    rest = signal / forward(thickness) - 1
     assert [float(rest[i].std()) for i in range(3)] == pytest.approx([0.02, 0.1, 0.02], rel=0.02)
 
 

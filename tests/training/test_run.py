@@ -108,14 +108,14 @@ def test_training_from_a_data_set_on_disk(tmp_path):
     from microtomo.simulate.dataset import load_config
     from microtomo.simulate.generation import generate_dataset
 
-    made = load_config(train=6, validation=3, height=16, width=16, contrast="published", shard_samples=4)
+    made = load_config(train=6, validation=3, height=16, width=16, forward="published", shard_samples=4)
     generate_dataset(made, tmp_path / "data", seed=5, workers=1)
     settings = [f"data.path={tmp_path / 'data'}"]
     weights = run_training(config_of(*settings, epochs=2), tmp_path / "run")
     assert_same(tensors(weights), tensors(run_training(config_of(*settings, epochs=2), tmp_path / "again")))
     for wrong, sentence in (
         ([f"data.path={tmp_path / 'none'}"], "none"),
-        ([*settings, "network.contrast=material"], "network.contrast=published"),
+        ([*settings, "network.forward=material"], "network.forward=published"),
     ):
         with pytest.raises(MicrotomoError, match=sentence):
             run_training(config_of(*wrong, epochs=1), tmp_path / f"bad{len(wrong)}")

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from microtomo.materials import Stack
+from microtomo.physics.forward import ForwardModel
 
 _LAYER = 0.2  # of the range of a layer: the thickness that is looked for
 _ALIKE = 0.05  # of that thickness: what differs less is the same, whatever the noise
 _MODE = 0.15  # of the highest: what counts as a mode and not as a few odd tiles
 
 
-def barest_tiles(means: np.ndarray, among: np.ndarray, stack: Stack, contrast: str) -> np.ndarray:
+def barest_tiles(means: np.ndarray, among: np.ndarray, forward: ForwardModel) -> np.ndarray:
     """Those tiles ``among`` (y, x) that have least of every layer, by the mean signals ``means`` (e, y, x) of tiles.
 
     A thin layer of aluminium on silicon changes each image by less than the noise of a tile, but all of them along the
-    direction that the attenuation model tells; along it, tiles fall apart into modes, and bare ones are in
+    direction that the forward model gives; along it, tiles fall apart into modes, and bare ones are in
     the lowest. Where a tile stands is averaged over its neighbours. Tiles on both sides of the mode are left out
     alike, so that the mean of the rest is not biased.
     """
     import torch
 
-    from microtomo.physics.attenuation import backscatter
-
-    only = torch.diag(torch.tensor(stack.max_nm, dtype=torch.float64) * _LAYER)[:, :, None]
-    directions = backscatter(only, stack, contrast)[:, :, 0].log().numpy().T  # (l, e)
+    only = torch.diag(torch.tensor(forward.stack.max_nm, dtype=torch.float64) * _LAYER)[:, :, None]
+    directions = forward(only)[:, :, 0].log().numpy().T  # (l, e)
     kept: np.ndarray = among.copy()
     for direction in [*directions, *directions]:
         logs = np.log(means / means[:, kept].mean(1)[:, None, None])

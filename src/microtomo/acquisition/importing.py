@@ -17,6 +17,7 @@ from microtomo.acquisition.substrate import Substrate, find_substrate, given_sub
 from microtomo.errors import MicrotomoError
 from microtomo.io.vendor import read_frames
 from microtomo.materials import Stack, load_stack
+from microtomo.physics.forward import DEFAULT, forward_model
 from microtomo.scan import Scan
 
 
@@ -64,7 +65,7 @@ def import_stack(
     reference_kev: float | None = None,
     keep_field: bool = False,
     stack: Stack | str | Path = "au-al-si",
-    contrast: str = "material",
+    forward: str = DEFAULT,
 ) -> Imported:
     """Read, register and normalise the images of a multi-energy scan.
 
@@ -108,9 +109,9 @@ def import_stack(
             field = common_field(shifts.pixels, signal.shape)
         signal = registered(signal, shifts.pixels)[:, field[0], field[1]]
     if substrate is None:
-        bare = find_substrate(signal, chosen, contrast)
+        bare = find_substrate(signal, forward_model(forward, chosen))
     else:
-        bare = given_substrate(signal, *_inside(substrate, field), chosen, contrast)
+        bare = given_substrate(signal, *_inside(substrate, field), forward_model(forward, chosen))
     scatter = _substrate_noise(recording.images, bare, field, shifts if register else None, level)
     findings = verdict(
         levels,
@@ -138,7 +139,7 @@ def import_stack(
             energies,
             recording.pixel_nm or 10.0,
             chosen,
-            contrast,
+            forward,
             float(np.median(levels.noise)),
         ),
         recording,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from microtomo.cli.options import Forward
+
 if TYPE_CHECKING:
     from microtomo.report.gallery import Result
     from microtomo.scan import Reconstruction, Scan
@@ -21,7 +23,7 @@ NOISE = 0.02
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("demo"),
     samples: Annotated[int, typer.Option(min=1, max=100, help="Number of Perlin structures.")] = 6,
-    contrast: Annotated[str, typer.Option(help="published, as the report's data, or material.")] = "published",
+    forward: Forward = "published",
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Simulate scans, reconstruct them with every method, score them and draw pictures, a page and files."""
@@ -43,22 +45,22 @@ def demo(
         "experimental": draw_structures(stack, "experimental", SEED, Stream.SAMPLES, range(1), 128, 128)[0],
     }
     scans = {
-        name: simulate_scan(stack, truth, contrast=contrast, noise=NOISE, seed=SEED) for name, truth in truths.items()
+        name: simulate_scan(stack, truth, forward=forward, noise=NOISE, seed=SEED) for name, truth in truths.items()
     }
-    methods = [m.name for m in list_methods(task="sem") if m.ready(contrast)]
+    methods = [m.name for m in list_methods(task="sem") if m.ready(forward)]
     _prepare(methods, scans["experimental"])
     recs = {m: {name: _reconstruct(scan, m, name) for name, scan in scans.items()} for m in methods}
     results = [_result(m, found, scans) for m, found in recs.items()]
-    compare = contrast == "published"
+    compare = forward == "published"
     _tell("drawing pictures")
     files = _files(output, scans, recs)
     _page(output, scans, recs, results, compare, files)
     seconds = time.perf_counter() - started
     if as_json:
-        summary = {"output": str(output), "contrast": contrast, "noise": NOISE, "seconds": round(seconds, 1)}
+        summary = {"output": str(output), "forward": forward, "noise": NOISE, "seconds": round(seconds, 1)}
         typer.echo(json.dumps({**summary, "methods": [asdict(r) for r in results]}))
     else:
-        _show(results, compare, contrast, samples)
+        _show(results, compare, forward, samples)
     _tell(f"done in {seconds:.0f} s: open {output / 'index.html'}")
 
 
@@ -71,13 +73,13 @@ def _prepare(methods: list[str], scan: Scan) -> None:
     _tell("preparing: kernels are compiled the first time, half a minute")
     corner = replace(scan, data=scan.data[:, 48:80, 48:80], truth=None)
     for method in methods:
-        reconstruct(corner, method=method, contrast=scan.contrast)
+        reconstruct(corner, method=method, forward=scan.forward)
 
 
 def _reconstruct(scan: Scan, method: str, name: str) -> Reconstruction:
     from microtomo.inverse.reconstruct import reconstruct
 
-    rec = reconstruct(scan, method=method, contrast=scan.contrast)
+    rec = reconstruct(scan, method=method, forward=scan.forward)
     _tell(f"{name}: {rec.summary()}")
     return rec
 
@@ -143,15 +145,15 @@ def _page(
         scan = one_scan(scans["perlin"], i)
         sections.append(gallery.structure(f"perlin{i + 1}", f"Perlin structure {i + 1}", scan, pieces, full=i == 0))
     lead = (
-        f"Simulated backscatter scans (31 beam energies, {NOISE:.0%} noise, contrast {scans['perlin'].contrast}) of "
-        "gold under aluminium on silicon, reconstructed by every solver of the package: which material, how thick, "
+        f"Simulated backscatter scans (31 beam energies, {NOISE:.0%} noise, forward model {scans['perlin'].forward}) "
+        "of gold under aluminium on silicon, reconstructed by every solver of the package: which material, how thick, "
         "and how sure."
     )
     report = Report("microtomo demo", lead, sections, f"microtomo {__version__}, seed {SEED}")
     write_report(report, output / "index.html")
 
 
-def _show(results: list[Result], compare: bool, contrast: str, samples: int) -> None:
+def _show(results: list[Result], compare: bool, forward: str, samples: int) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -161,7 +163,8 @@ def _show(results: list[Result], compare: bool, contrast: str, samples: int) -> 
     from microtomo.report.page import Cell
 
     data = score_table(results, load_stack("au-al-si"), compare)
-    table = Table(title=f"{samples} Perlin structures and the experimental one, contrast {contrast}, {NOISE:.0%} noise")
+    title = f"{samples} Perlin structures and the experimental one, forward model {forward}, {NOISE:.0%} noise"
+    table = Table(title=title)
     for i, name in enumerate(data.header):
         table.add_column(Text(name), justify="left" if i == 0 else "right", no_wrap=i == 0)
     for i, row in enumerate(data.rows):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.options import Forward
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _MOST = 40  # images of the longest choice
 def design(
     output: Annotated[Path | None, typer.Option("--output", "-o", help=".html, .png or .json to write.")] = None,
     stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
-    contrast: Annotated[str, typer.Option(help="material or published.")] = "material",
+    forward: Forward = "material",
     energies: Annotated[
         str | None, typer.Option(help="Energies in keV to choose from: 5:35, 5:35:2 or 5,7.5,10; else the stack's.")
     ] = None,
@@ -60,7 +60,7 @@ def design(
 
     if output is not None:
         check_output(output)
-    question = _question(stack, contrast, energies, noise, electrons, thickness, dose)
+    question = _question(stack, forward, energies, noise, electrons, thickness, dose)
     count = len(question.stack.energies_kev)
     if images > min(count, _MOST):
         raise MicrotomoError(f"--images {images}: there are {count} energies: choose at most {min(count, _MOST)}")
@@ -82,7 +82,7 @@ def design(
 
 def _question(
     stack: str,
-    contrast: str,
+    forward: str,
     energies: str | None,
     noise: float | None,
     electrons: float | None,
@@ -109,7 +109,7 @@ def _question(
     if electrons is not None and not 0 < electrons < float("inf"):
         raise MicrotomoError(f"--electrons {electrons:g}: give a number above 0")
     maps = typical_thickness(chosen) if not thickness else _thicknesses(thickness, chosen)
-    return Question(chosen, maps, contrast, Detector(noise=noise, electrons_per_pixel=electrons), dose)
+    return Question(chosen, maps, forward, Detector(noise=noise, electrons_per_pixel=electrons), dose)
 
 
 def _thicknesses(given: list[str], stack: Stack) -> Any:
@@ -132,19 +132,18 @@ def _curves(question: Question) -> Curves:
     """Both curves of best choices with the evenly spaced ones; a bar on stderr meanwhile."""
     from dataclasses import replace
 
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from microtomo.cli.progress import progress
     from microtomo.inverse.design import best_choices, best_dose, evenly_spaced
     from microtomo.report.design import Curves
 
     count = min(len(question.stack.energies_kev), _MOST)
     a_scan, an_image = replace(question, dose="total"), replace(question, dose="image")
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task("choosing energies", total=2 * count)
+    with progress(2 * count, "choices") as show:
+        chosen: list[Choice] = []
 
         def advance(choice: Choice) -> None:
-            progress.advance(task)
+            chosen.append(choice)
+            show(len(chosen))
 
         best, best_per_image = (best_choices(q, count, advance) for q in (a_scan, an_image))
         dose, least = best_dose(question)
@@ -164,7 +163,7 @@ def _told(design: Design) -> dict[str, Any]:
     return {
         "stack": question.stack.name,
         "layers": question.stack.symbols,
-        "contrast": question.contrast,
+        "forward": question.forward,
         "noise": question.detector.noise,
         "electrons_per_pixel": question.detector.electrons_per_pixel,
         "dose": question.dose,

@@ -113,7 +113,7 @@ def _model() -> Check:
     import torch
 
     from microtomo.materials import load_stack
-    from microtomo.physics.attenuation import backscatter
+    from microtomo.physics.forward import backscatter
 
     gold = torch.tensor([_SPOT[0], 0.0], dtype=torch.float64)[:, None, None]
     value = float(backscatter(gold, load_stack("au-al-si"), energies_kev=(5.0,))[0, 0, 0])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.options import Forward
 from microtomo.cli.reconstruct import parse_energies, parse_region
 from microtomo.errors import MicrotomoError
 
@@ -37,7 +38,7 @@ def import_(
         bool, typer.Option("--keep-field", help="Keep the size; edges repeat where an image does not reach.")
     ] = False,
     stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
-    contrast: Annotated[str, typer.Option(help="material or published.")] = "material",
+    forward: Forward = "material",
     report: Annotated[
         Path | None, typer.Option(help="Quality page: a .html file, or a folder for the page and its pictures.")
     ] = None,
@@ -46,8 +47,6 @@ def import_(
     """Import a microscope's images: dark level, registration, normalisation to bare substrate, and a verdict."""
     if pixel_nm is not None and not 0 < pixel_nm < float("inf"):
         raise MicrotomoError(f"--pixel-nm {pixel_nm:g}: must be a positive size in nm")
-    if contrast not in ("material", "published"):
-        raise MicrotomoError(f"--contrast {contrast}: use material or published")
     if dark is not None and not abs(dark) < float("inf"):
         raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
     given = None if energies is None else parse_energies(energies)
@@ -70,7 +69,7 @@ def import_(
         reference_kev=reference,
         keep_field=keep_field,
         stack=stack,
-        contrast=contrast,
+        forward=forward,
     )
     write_scan(output, told.scan)
     page = None if report is None else _write_page(told, report, output)

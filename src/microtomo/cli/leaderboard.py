@@ -38,7 +38,7 @@ def leaderboard(pattern: str, samples: int, validation: bool, as_json: bool) -> 
         if not rows:
             continue
         count = rows[0].samples
-        table = Table(title=f"{trial.name}: {trial.contrast} contrast, {trial.noise:.0%} noise, {count} scan(s)")
+        table = Table(title=f"{trial.name}: {trial.forward}, {trial.noise:.0%} noise, {count} scan(s)")
         for column in ("method", "published", "mIoU", "pooled", "recall", "accuracy", "RMSE nm", "95 % holds", "s"):
             table.add_column(column, justify="left" if column == "method" else "right")
         for e in rows:

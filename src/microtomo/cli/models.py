@@ -42,15 +42,15 @@ def _told(method: Method, score: float | None) -> dict[str, Any]:
 
 
 def _network(method: Method) -> dict[str, Any]:
-    """Parameters and bytes of the weights that come with the package, and for which contrasts there are some."""
+    """Parameters and bytes of the weights that come with the package, and for which forward models there are some."""
     import torch
 
     from microtomo.models.architectures import Shape, build_network
     from microtomo.models.weights import read_card, shipped_weights
-    from microtomo.physics.attenuation import CONTRASTS
+    from microtomo.physics.forward import forward_names
 
-    contrasts = [contrast for contrast in CONTRASTS if method.ready(contrast)]
-    paths = [shipped_weights(method.name, contrast) for contrast in contrasts]
+    forward = [name for name in forward_names() if method.ready(name)]
+    paths = [shipped_weights(method.name, name) for name in forward]
     with torch.device("meta"):
         published = build_network(Shape.model_validate({"architecture": method.name})).parameters_count
         shipped = [build_network(read_card(path)[0]).parameters_count for path in paths]
@@ -58,7 +58,7 @@ def _network(method: Method) -> dict[str, Any]:
         "parameters": shipped[0] if shipped else None,
         "published_parameters": published,
         "bytes": sum(path.stat().st_size for path in paths),
-        "contrasts": contrasts,
+        "forward": forward,
     }
 
 
@@ -69,12 +69,12 @@ def _lines(entry: dict[str, Any]) -> str:
         if value is not None
     ]
     lines = [f"{entry['name']} ({', '.join([entry['task'], *scores])})", f"  {entry['summary']}"]
-    if "contrasts" in entry:
+    if "forward" in entry:
         size = f"{entry['published_parameters'] / 1e6:.2f} M parameters at the published size"
-        if entry["contrasts"]:
+        if entry["forward"]:
             size = (
                 f"{entry['parameters'] / 1e6:.2f} M parameters, {entry['bytes'] / 1e6:.1f} MB of weights for "
-                f"{' and '.join(entry['contrasts'])} contrast ({size})"
+                f"{' and '.join(entry['forward'])} ({size})"
             )
         lines.append(f"  {size}")
     return "\n".join([*lines, f"  Cite: {entry['citation']}"])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from microtomo.cli.lasting import resumable
+from microtomo.cli.options import GivenForward
+from microtomo.cli.progress import resumable
 
 if TYPE_CHECKING:
     from microtomo.training.config import RunConfig
@@ -31,7 +32,7 @@ def train(
             "a folder of images NAME.png with NAME_LABEL.png."
         ),
     ] = None,
-    contrast: Annotated[str | None, typer.Option(help="Of scans: published or material.")] = None,
+    forward: GivenForward = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, of data.epoch samples each.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same weights.")] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="Devices to train on side by side.")] = None,
@@ -56,14 +57,14 @@ def train(
     from microtomo.models.architectures import architecture as architecture_of
     from microtomo.training.task import load_run
 
-    if contrast is not None and "contrast" not in architecture_of(architecture).config.model_fields:
-        raise MicrotomoError(f"{architecture} is for micrographs, which have no --contrast: leave it out")
+    if forward is not None and "forward" not in architecture_of(architecture).config.model_fields:
+        raise MicrotomoError(f"{architecture} is for micrographs, which have no --forward: leave it out")
     values = {"epochs": epochs, "seed": seed, "devices": devices, "accelerator": accelerator}
     source = None if data is None else str(data)
 
     def configure(more: list[str]) -> RunConfig:
         overrides = [*(settings or []), *more]
-        return load_run(architecture, config, overrides, source=source, network__contrast=contrast, **values)
+        return load_run(architecture, config, overrides, source=source, network__forward=forward, **values)
 
     chosen = configure([])
     folder = output or Path("runs") / "-".join(part for part in (architecture, chosen.variant) if part)
@@ -97,7 +98,7 @@ def _run(chosen: RunConfig, folder: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"weights": str(weights), **card}))
         return
-    name = chosen.network.architecture + (f" ({chosen.variant} contrast)" if chosen.variant else "")
+    name = chosen.network.architecture + (f" ({chosen.variant})" if chosen.variant else "")
     score = card.get(f"validation_{chosen.metric}")
     scored = "" if score is None else f"validation {chosen.score} {score:.4f} after "
     typer.echo(f"{name}: {scored}{card['samples']} samples, {card['training_seconds']} s; weights in {weights}")

@@ -15,8 +15,8 @@ from microtomo.inverse.misfit import combinations
 from microtomo.inverse.reconstruct import reconstruct
 from microtomo.materials import Stack
 from microtomo.metrics import thickness_scores
-from microtomo.physics.attenuation import CONTRASTS
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import DEFAULT, forward_class, forward_model
 from microtomo.physics.information import image_information, precision_nm
 from microtomo.seeds import TEST_SEED, Stream, derive_seed
 from microtomo.simulate.samples import draw_structures
@@ -37,20 +37,19 @@ class Question:
 
     ``detector`` has the noise of an image of a scan of all energies. With ``dose`` ``total`` fewer images get the same
     dose together, each more of it; with ``image`` each keeps its own. Raises MicrotomoError for an unknown dose or
-    contrast and for more than 100 energies.
+    forward model and for more than 100 energies.
     """
 
     stack: Stack
     thickness: Tensor
-    contrast: str = "material"
+    forward: str = DEFAULT
     detector: Detector = field(default_factory=Detector)
     dose: str = "total"
 
     def __post_init__(self) -> None:
         if self.dose not in DOSES:
             raise MicrotomoError(f"unknown dose {self.dose!r}: use {' or '.join(DOSES)}")
-        if self.contrast not in CONTRASTS:
-            raise MicrotomoError(f"unknown contrast {self.contrast!r}: use {' or '.join(CONTRASTS)}")
+        forward_class(self.forward)
         if len(self.stack.energies_kev) > _MOST:
             count = len(self.stack.energies_kev)
             raise MicrotomoError(f"{count} energies are more than the {_MOST} to choose from: take larger steps")
@@ -68,7 +67,8 @@ class Question:
 
     def information(self, images: int) -> Tensor:
         """Fisher information (e, l, l, p) of every image, if it is one of so many."""
-        return image_information(self.thickness.double(), self.stack, self.contrast, detector=self.detector_of(images))
+        forward = forward_model(self.forward, self.stack)
+        return image_information(self.thickness.double(), forward, detector=self.detector_of(images))
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def run_checks(
         for name, choice in choices.items():
             detector = question.detector_of(len(choice.indices))
             scan = simulate_scan(
-                question.stack, truth, contrast=question.contrast, detector=detector, seed=TEST_SEED,
+                question.stack, truth, forward=question.forward, detector=detector, seed=TEST_SEED,
                 energies_kev=choice.energies_kev,
             )  # fmt: skip
             for method in _METHODS:

@@ -15,6 +15,7 @@ from microtomo.inverse.reconstruct import reconstruct
 from microtomo.materials import Stack, load_stack
 from microtomo.metrics import thickness_scores, voxel_scores
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import forward_model
 from microtomo.registry import Method
 from microtomo.reproduce.sem.published import EXPERIMENTAL
 from microtomo.scan import Scan
@@ -33,7 +34,7 @@ class Trial:
 
     name: str
     kind: str
-    contrast: str
+    forward: str
     noise: float
 
 
@@ -71,17 +72,17 @@ def scans_of(trial: Trial, samples: int, seed: int, stack: Stack, first: int = 0
     Samples ``first`` to ``first + samples``: each is the same in whatever batch it comes.
     """
     numbers = range(1) if trial.kind == "experimental" else range(first, first + samples)
-    detector = Detector(noise=trial.noise)
+    model, detector = forward_model(trial.forward, stack), Detector(noise=trial.noise)
     truth = draw_structures(stack, trial.kind, seed, TRIAL_STRUCTURES, numbers, size, size)
     data = [
-        record(thickness, stack, trial.contrast, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE))
+        record(thickness, model, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE))
         for i, thickness in zip(numbers, truth, strict=True)
     ]
     return Scan(
         torch.stack(data),
         stack.energies_kev,
         stack=stack,
-        contrast=trial.contrast,
+        forward=trial.forward,
         noise=trial.noise,
         truth=truth,
     )
@@ -94,7 +95,7 @@ def run_trial(trial: Trial, method: Method, samples: int = SAMPLES, seed: int = 
     found, seconds = [], []
     for signal in scan.data:
         started = time.perf_counter()
-        found.append(reconstruct(signal, method.name, contrast=trial.contrast, stack=stack))
+        found.append(reconstruct(signal, method.name, forward=trial.forward, stack=stack))
         seconds.append(time.perf_counter() - started)
     classes = ["empty", *stack.symbols]
     truth = torch.as_tensor(scan.truth)
@@ -133,7 +134,7 @@ def run_all(
     entries = []
     for trial in TRIALS:
         for method in methods:
-            if method.ready(trial.contrast):
+            if method.ready(trial.forward):
                 entries.append(run_trial(trial, method, samples, seed))
                 done(entries[-1])
     return entries

@@ -1,4 +1,4 @@
-"""What the solvers ask of the attenuation model: signals, slopes and the misfit of whole grids of thicknesses.
+"""What the solvers ask of a forward model: slopes of the signal, the likelihood, and the misfit of whole grids.
 
 Pixels are flat here: thickness (l, p) [nm], signal (e, p), so that one code serves images, crops and blocks.
 """
@@ -12,43 +12,32 @@ import torch
 from torch import Tensor
 
 from microtomo.materials import Stack
-from microtomo.physics.attenuation import backscatter, fast_backscatter
+from microtomo.physics.forward import ForwardModel
 
 NOISE_FLOOR = 2e-3
 """Relative noise below which no scan is trusted: the model itself is no better."""
 
-
-def response(thickness: Tensor, stack: Stack, contrast: str) -> Tensor:
-    """Signal (e, p) of thicknesses (l, p) [nm]; float32 on the CPU goes through the compiled kernel."""
-    if thickness.device.type == "cpu" and thickness.dtype == torch.float32:
-        return torch.from_numpy(fast_backscatter(thickness[:, None].numpy(), stack, contrast)[:, 0])
-    return backscatter(thickness[:, None], stack, contrast)[:, 0]
+_STEPS = {1: (61,), 2: (16, 31), 3: (11, 11, 16), 4: (6, 6, 6, 11)}  # thicknesses a layer: 1 nm of 15, 5 nm of 150
+_STEP = 1 / 300  # of the range: forward differences, short beside the curvature of the signal
 
 
-def slopes(thickness: Tensor, stack: Stack, contrast: str, signal: Tensor) -> Tensor:
+def slopes(thickness: Tensor, forward: ForwardModel, signal: Tensor) -> Tensor:
     """d ln I / d d_k (l, e, p) [1/nm] at ``thickness``, where ``signal`` is the response.
 
     A forward difference of 1/300 of the range; a layer that is absent has its slope on the side of being there.
     """
-    found = []
-    for k, max_nm in enumerate(stack.max_nm):
-        step = max_nm / 300
+    each = []
+    for k, max_nm in enumerate(forward.stack.max_nm):
+        step = _STEP * max_nm
         there = thickness.clone()
         there[k] += step
         base = signal
-        if contrast == "published" and bool((thickness[k] == 0).any()):
-            # the published contrast jumps when a layer vanishes: take the slope beside the jump
+        if forward.jumps_at_zero and bool((thickness[k] == 0).any()):  # take the slope beside the jump
             thin = thickness.clone()
             thin[k] = torch.where(thickness[k] == 0, step / 10, thickness[k])
-            base = response(thin, stack, contrast)
-        found.append((response(there, stack, contrast) - base) / (step * base))
-    return torch.stack(found)
-
-
-def information(slope: Tensor, noise: float) -> Tensor:
-    """Fisher information (l, l, p) [1/nm^2] of the thicknesses for multiplicative Gaussian noise (PHYSICS: I_obs =
-    I (1 + s n)): sum over energies of the products of the log slopes, over s^2."""
-    return torch.einsum("jep,kep->jkp", slope, slope) / max(noise, NOISE_FLOOR) ** 2
+            base = forward.response(thin)
+        each.append((forward.response(there) - base) / (step * base))
+    return torch.stack(each)
 
 
 def cost_at(observed: Tensor, signal: Tensor, noise: float) -> Tensor:
@@ -75,12 +64,21 @@ class Grid:
     the labels.
     """
 
-    def __init__(self, levels: Sequence[Tensor], stack: Stack, contrast: str) -> None:
+    def __init__(self, levels: Sequence[Tensor], forward: ForwardModel) -> None:
         self.levels = [torch.as_tensor(v, dtype=torch.float64) for v in levels]
-        self.stack, self.contrast = stack, contrast
+        self.forward = forward
         self.shape = tuple(len(v) for v in self.levels)
         self.thickness = combinations(self.levels)
-        self.signal = backscatter(self.thickness[:, None], stack, contrast)[:, 0]
+        self.signal = forward.response(self.thickness)
+
+    @property
+    def stack(self) -> Stack:
+        """The stack that the forward model is for."""
+        return self.forward.stack
+
+    def with_levels(self, levels: Sequence[Tensor]) -> Grid:
+        """Other levels, the same forward model."""
+        return Grid(levels, self.forward)
 
     def __len__(self) -> int:
         return math.prod(self.shape)
@@ -105,3 +103,17 @@ class Grid:
         constant = ((offset**2).sum(0) * scale + signal.log().sum(0))[None]
         right = torch.cat([inverse**2 * scale, 2 * inverse * offset * scale, constant]).to(dtype)
         return left @ right
+
+
+def starting_grid(forward: ForwardModel) -> Grid:
+    """The coarse grid that every search starts from: round steps, 16 x 31 thicknesses for two layers."""
+    axes = []
+    for nm, most in zip(forward.stack.max_nm, _STEPS[len(forward.stack.layers)], strict=True):
+        count = math.floor(nm / _round_step(nm / (most - 1)) + 1e-9)
+        axes.append(torch.linspace(0, nm, count + 1, dtype=torch.float64))
+    return Grid(axes, forward)
+
+
+def _round_step(least: float) -> float:
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= least * (1 - 1e-9))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from microtomo.materials import Stack
+from microtomo.physics.forward import ForwardModel
 
 Answer = tuple[Tensor, Tensor, Tensor, Tensor]
 """Thickness and deviation (l, ...) [nm], volume (z, ...) and converged (...) of one sample or a part of it."""
@@ -14,14 +15,18 @@ Answer = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """The inverse problem: stack, contrast, relative noise level of each sample (n,), and how volumes are drawn."""
+    """The inverse problem: forward model, relative noise level of each sample (n,), and how volumes are drawn."""
 
-    stack: Stack
-    contrast: str
+    forward: ForwardModel
     noise: Tensor
     depth: int = 16
     voxel_nm: float = 10.0
     rule: str = "floor"
+
+    @property
+    def stack(self) -> Stack:
+        """The stack that the forward model is for."""
+        return self.forward.stack
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from microtomo.inverse.misfit import NOISE_FLOOR, Grid
 from microtomo.inverse.noise import estimate_noise
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.materials import Stack, load_stack
-from microtomo.physics.attenuation import CONTRASTS, attenuation_factor, backscatter, layer_response
+from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
 from microtomo.registry import Method, get_method
 from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
 from microtomo.voxels import RULES, default_depth
@@ -28,12 +28,13 @@ def reconstruct(
     method: str = "map",
     *,
     stack: Stack | str | Path | None = None,
-    contrast: str | None = None,
+    forward: ForwardModel | str | None = None,
     noise: float | None = None,
     energies_kev: Sequence[float] | None = None,
     voxel_nm: float = 10.0,
     rule: str = "floor",
     device: str | torch.device | None = None,
+    contrast: str | None = None,
     **options: Any,
 ) -> Reconstruction:
     """Recover what lies under the surface from a multi-energy scan.
@@ -44,8 +45,9 @@ def reconstruct(
         A :class:`Scan`, or an array or tensor (e, y, x) or (n, e, y, x) of signal over bare substrate.
     method
         Name in the registry, see :func:`list_methods`.
-    stack, contrast, energies_kev
-        What the scan does not say itself; else ``au-al-si``, ``material``, the stack's energies.
+    stack, forward, energies_kev
+        What the scan does not say itself; else ``au-al-si``, the default forward model, the stack's energies. A forward
+        model is given by name (``contrast`` is another word for it), or as an object, which has a stack of its own.
     noise
         Relative noise level, 0.02 = 2 %; when not given, estimated from the scan, or with fewer than six energies what
         the scan says itself.
@@ -60,20 +62,23 @@ def reconstruct(
     Raises
     ------
     MicrotomoError
-        For NaN, negative or not normalised signals, energies that do not fit, unknown methods, options, contrasts.
+        For NaN, negative or not normalised signals, energies that do not fit, unknown methods, options, forward models.
     """
     chosen = get_method(method)
     if chosen.task != "sem":
         raise MicrotomoError(f"method {method} is for {chosen.task} images, not for scans: use `microtomo segment`")
     _check_options(chosen, options)
     scan, problem_stack = _complete(scan, stack, energies_kev)
-    contrast = contrast or scan.contrast or "material"
-    if contrast not in CONTRASTS:
-        raise MicrotomoError(f"unknown contrast {contrast!r}: use {' or '.join(CONTRASTS)}")
+    model = forward_model(forward or contrast or scan.forward or DEFAULT, problem_stack)
+    if not model.local:
+        raise MicrotomoError(
+            f"method {method} takes each pixel's spectrum as that pixel's own, but in forward model {model.name} "
+            "neighbours take part: give a local one"
+        )
     if rule not in RULES:
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
     if noise is not None and not (isinstance(noise, int | float) and 0 <= noise <= 1):
-        raise MicrotomoError(f"noise {_told(noise)} is impossible: give a relative level, 0.02 for 2 %")
+        raise MicrotomoError(f"noise {_shown(noise)} is impossible: give a relative level, 0.02 for 2 %")
     if noise is None and len(problem_stack.energies_kev) < _FEWEST:
         noise = scan.noise
         if noise is None:
@@ -87,29 +92,29 @@ def reconstruct(
             raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
     _check_signal(data)
     batch = (data if data.ndim == 4 else data[None]).float()
-    level = torch.full((len(batch),), noise) if noise is not None else estimate_noise(batch, problem_stack, contrast)
-    _check_normalised(batch, problem_stack, contrast, level)
+    level = torch.full((len(batch),), noise) if noise is not None else estimate_noise(batch, model)
+    _check_normalised(batch, model, level)
     depth = default_depth(problem_stack, voxel_nm)
-    problem = Problem(problem_stack, contrast, level.cpu(), depth, voxel_nm, rule)
+    problem = Problem(model, level.cpu(), depth, voxel_nm, rule)
     started = time.perf_counter()
     with torch.inference_mode():
-        found: Estimate = chosen.run(batch, problem, **options)
-        chi_square = _chi_square(batch, found.thickness, problem)
-        status = _status(batch, found, chi_square, problem)
+        estimate: Estimate = chosen.run(batch, problem, **options)
+        chi_square = _chi_square(batch, estimate.thickness, problem)
+        status = _status(batch, estimate, chi_square, problem)
     seconds = time.perf_counter() - started
 
     def shaped(values: Tensor) -> Array:
         return like(values if data.ndim == 4 else values[0], scan.data)
 
     return Reconstruction(
-        thickness=shaped(found.thickness),
-        uncertainty=shaped(found.uncertainty),
-        volume=shaped(found.volume),
+        thickness=shaped(estimate.thickness),
+        uncertainty=shaped(estimate.uncertainty),
+        volume=shaped(estimate.volume),
         chi_square=shaped(chi_square),
         status=shaped(status),
         method=method,
         stack=problem_stack,
-        contrast=contrast,
+        forward=model.name,
         noise=float(level.mean()),
         voxel_nm=voxel_nm,
         pixel_nm=scan.pixel_nm,
@@ -118,7 +123,7 @@ def reconstruct(
     )
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else repr(value)
 
 
@@ -157,12 +162,12 @@ def _check_signal(data: Tensor) -> None:
         )
 
 
-def _check_normalised(data: Tensor, stack: Stack, contrast: str, noise: Tensor) -> None:
+def _check_normalised(data: Tensor, forward: ForwardModel, noise: Tensor) -> None:
     """Refuse a signal whose typical level no thickness of the stack gives at most of the energies."""
-    top = torch.tensor(stack.max_nm, dtype=torch.float64)
-    bulk = [layer.material.base_signal / stack.substrate.base_signal for layer in stack.layers]
-    signal = Grid([torch.linspace(0, 1, 9, dtype=torch.float64) * nm for nm in top], stack, contrast).signal
-    low, high = min(float(signal.min()), *bulk), max(float(signal.max()), *bulk)
+    stack = forward.stack
+    axes = [torch.linspace(0, nm, 9, dtype=torch.float64) for nm in stack.max_nm]
+    signal = torch.cat([Grid(axes, forward).signal.flatten(), forward.bulk_signal().flatten()])
+    low, high = float(signal.min()), float(signal.max())
     middle = data.flatten(2).median(2).values.cpu()  # (n, e)
     slack = 0.05 + 3 * noise.cpu().float().clamp_max(0.1)[:, None]
     outside = ((middle < low * (1 - slack)) | (middle > high * (1 + slack))).float().mean(1)
@@ -182,22 +187,22 @@ def _chi_square(data: Tensor, thickness: Tensor, problem: Problem) -> Tensor:
         s = max(float(problem.noise[i]), NOISE_FLOOR)
         for first in range(0, data.shape[2], rows):
             part = slice(first, first + rows)
-            model = backscatter(thickness[i, :, part], problem.stack, problem.contrast)
+            model = problem.forward(thickness[i, :, part])
             result[i, part] = ((data[i, :, part] / model - 1) ** 2).mean(0) / s**2
     return result
 
 
-def _status(data: Tensor, found: Estimate, chi_square: Tensor, problem: Problem) -> Tensor:
+def _status(data: Tensor, estimate: Estimate, chi_square: Tensor, problem: Problem) -> Tensor:
     """Codes of :class:`Status`, uint8 (n, y, x). A poor fit is one that noise gives once in a million pixels."""
     free = max(1, len(problem.stack.energies_kev) - len(problem.stack.layers))
     # upper quantile of chi-square over its degrees of freedom (Wilson & Hilferty 1931), z = 4.9
     limit = (1 - 2 / (9 * free) + 4.9 * (2 / (9 * free)) ** 0.5) ** 3
-    top = torch.tensor(problem.stack.max_nm).to(found.thickness)[:, None, None]
+    top = torch.tensor(problem.stack.max_nm).to(estimate.thickness)[:, None, None]
     poor = chi_square > limit
-    at_end = (found.thickness >= 0.995 * top).any(1)
-    opaque = _opaque(data, found.thickness, chi_square, problem)
+    at_end = (estimate.thickness >= 0.995 * top).any(1)
+    opaque = _opaque(data, estimate.thickness, chi_square, problem)
     status = torch.full_like(chi_square, int(Status.OK), dtype=torch.uint8)
-    status[~found.converged] = int(Status.NOT_CONVERGED)
+    status[~estimate.converged] = int(Status.NOT_CONVERGED)
     status[poor] = int(Status.POOR_FIT)
     status[(poor & at_end) | opaque] = int(Status.OUT_OF_RANGE)
     return status
@@ -209,13 +214,10 @@ def _opaque(data: Tensor, thickness: Tensor, chi_square: Tensor, problem: Proble
     stack = problem.stack
     opaque = torch.zeros_like(chi_square, dtype=torch.bool)
     for k, layer in enumerate(stack.layers):
-        mass = torch.tensor(layer.max_nm * layer.material.density_g_cm3**0.91, dtype=torch.float64)
-        energy = torch.tensor(stack.energies_kev[-1], dtype=torch.float64)
-        passed, _ = layer_response(mass, energy, attenuation_factor(layer.material.atomic_number))
-        if float(passed) < float(problem.noise.max().clamp_min(NOISE_FLOOR)):
+        if problem.forward.transmitted(k) < float(problem.noise.max().clamp_min(NOISE_FLOOR)):
             thick = thickness.clone()
             thick[:, k] = layer.max_nm
-            # within three standard deviations of what was found
+            # within three standard deviations of the estimate
             close = (_chi_square(data, thick, problem) - chi_square) * len(stack.energies_kev) < 9
             opaque |= close & (thickness[:, k] > 0)
     return opaque

@@ -24,14 +24,14 @@ _MISSING = "is this a file that microtomo reconstruct wrote?"
 
 
 def write_scan(path: str | Path, scan: Scan) -> None:
-    """Write a scan, with its stack, contrast, noise level and true thickness where known, as a NeXus file.
+    """Write a scan, with its stack, forward model, noise level and true thickness where known, as a NeXus file.
 
     Raises MicrotomoError when the file cannot be written; nothing stands under ``path`` then that was not there before.
     """
     data = _numpy(scan.data)
     truth = None if scan.truth is None else _numpy(scan.truth)
     attributes = {
-        "stack": scan.stack, "contrast": scan.contrast, "noise": scan.noise, "pixel_nm": scan.pixel_nm,
+        "stack": scan.stack, "contrast": scan.forward, "noise": scan.noise, "pixel_nm": scan.pixel_nm,
         "config": scan.history,
     }  # fmt: skip
     with new_hdf5(path, needs_bytes=data.nbytes) as (file, _), writing(path):
@@ -54,7 +54,7 @@ def read_scan(
     energies_kev: tuple[float, ...] | None = None,
     pixel_nm: float | None = None,
     stack: Stack | str | Path | None = None,
-    contrast: str | None = None,
+    forward: str | None = None,
     samples: slice | None = None,
 ) -> Scan:
     """Read a scan of any accepted kind; what is given here goes before what the file says.
@@ -66,7 +66,7 @@ def read_scan(
 
     Raises MicrotomoError, with the file name, for anything that cannot be read as a scan.
     """
-    with open_scan(path, energies_kev, pixel_nm, stack, contrast) as source:
+    with open_scan(path, energies_kev, pixel_nm, stack, forward) as source:
         return source.read(samples)
 
 
@@ -153,7 +153,7 @@ class ReconstructionWriter:
 
     def _create(self, rec: Reconstruction, truth: Array | None) -> None:
         attributes = {
-            "method": rec.method, "stack": rec.stack, "contrast": rec.contrast, "voxel_nm": rec.voxel_nm,
+            "method": rec.method, "stack": rec.stack, "contrast": rec.forward, "voxel_nm": rec.voxel_nm,
             "pixel_nm": rec.pixel_nm, "config": rec.history, **self._attributes,
         }  # fmt: skip
         entry = write_entry(self._file, "thickness", attributes)
@@ -256,7 +256,7 @@ def read_reconstruction(path: str | Path, samples: slice | None = None) -> Recon
             **arrays,
             method=text(entry.attrs["method"]),
             stack=stack,
-            contrast=text(entry.attrs.get("contrast", "material")),
+            forward=text(entry.attrs.get("contrast", "material")),
             noise=number("noise", float("nan")),
             voxel_nm=number("voxel_nm", 10.0),
             pixel_nm=number("pixel_nm", 10.0),

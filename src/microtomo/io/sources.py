@@ -57,7 +57,7 @@ class ScanSource:
     files: tuple[Path, ...]
     pixel_nm: float = 10.0
     stack: Stack | None = None
-    contrast: str | None = None
+    forward: str | None = None
     noise: float | None = None
     truth: Any = None
     history: dict[str, Any] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class ScanSource:
             data = data.astype("f8" if data.dtype.itemsize == 8 and data.dtype.kind == "f" else "f4")
         with naming(self.path):
             return Scan(
-                data, self.energies_kev, self.pixel_nm, self.stack, self.contrast, self.noise, truth, dict(self.history)
+                data, self.energies_kev, self.pixel_nm, self.stack, self.forward, self.noise, truth, dict(self.history)
             )
 
     def sha256(self) -> str:
@@ -121,7 +121,7 @@ def open_scan(
     energies_kev: tuple[float, ...] | None = None,
     pixel_nm: float | None = None,
     stack: Stack | str | Path | None = None,
-    contrast: str | None = None,
+    forward: str | None = None,
 ) -> Iterator[ScanSource]:
     """Open a scan of any accepted kind (see :func:`microtomo.read_scan`); what is given goes before what the file says.
 
@@ -135,7 +135,7 @@ def open_scan(
             with reading(path):
                 source = _from_hdf5(path, file, energies_kev)
             source.pixel_nm = pixel_nm or source.pixel_nm
-            source.stack, source.contrast = given or source.stack, contrast or source.contrast
+            source.stack, source.forward = given or source.stack, forward or source.forward
             _check(source, given)
             yield source
         return
@@ -146,7 +146,7 @@ def open_scan(
         energies = (given or builtin_stacks()["au-al-si"]).energies_kev
         history["energies_kev"] = "not given: taken from the stack"
     source = ScanSource(
-        path, images.data, tuple(energies), images.files, pixel_nm or 10.0, given, contrast, history=history
+        path, images.data, tuple(energies), images.files, pixel_nm or 10.0, given, forward, history=history
     )
     _check(source, given)
     yield source
@@ -203,7 +203,7 @@ def _from_hdf5(path: Path, file: h5py.File, energies_kev: tuple[float, ...] | No
     if ours:
         assert entry is not None
         source.stack = stack_of(entry, path)
-        source.contrast = text(entry.attrs["contrast"]) if "contrast" in entry.attrs else None
+        source.forward = text(entry.attrs["contrast"]) if "contrast" in entry.attrs else None
         source.noise = number_of(entry, "noise", path)
         source.pixel_nm = number_of(entry, "pixel_nm", path) or source.pixel_nm
         source.history = history_of(entry)

@@ -22,15 +22,15 @@ _KEY = "microtomo"
 Kind = TypeVar("Kind", bound=Network)
 
 
-def shipped_weights(architecture: str, contrast: str | None = None) -> Path:
-    """Path of the weights that come with the package, of networks for scans those for a contrast.
+def shipped_weights(architecture: str, forward: str | None = None) -> Path:
+    """Path of the weights that come with the package, of networks for scans those for a forward model.
 
     Raises MicrotomoError where there are none.
     """
-    path = FOLDER / f"{architecture}{f'-{contrast}' if contrast else ''}.safetensors"
+    path = FOLDER / f"{architecture}{f'-{forward}' if forward else ''}.safetensors"
     if path.is_file():
         return path
-    if contrast is None:
+    if forward is None:
         task = architectures()[architecture].task
         others = [
             a.name for a in architectures().values() if a.task == task and (FOLDER / f"{a.name}.safetensors").is_file()
@@ -40,11 +40,12 @@ def shipped_weights(architecture: str, contrast: str | None = None) -> Path:
             f"`microtomo train {architecture} --data FOLDER` and give --set weights=FILE"
         )
     there = sorted(p.stem.rsplit("-", 1)[1] for p in FOLDER.glob(f"{architecture}-*.safetensors"))
-    others = sorted(p.stem.rsplit("-", 1)[0] for p in FOLDER.glob(f"*-{contrast}.safetensors"))
+    others = sorted(p.stem.rsplit("-", 1)[0] for p in FOLDER.glob(f"*-{forward}.safetensors"))
     raise MicrotomoError(
-        f"{architecture} has no weights for {contrast} contrast ({'only for ' + ', '.join(there) if there else 'none'}"
-        f" come with the package): use {' or '.join(others) or 'map'}, or train them with `microtomo train "
-        f"{architecture} --set network.contrast={contrast}`"
+        f"{architecture} has no weights for forward model {forward} "
+        f"({'only for ' + ', '.join(there) if there else 'none'} come with the package): "
+        f"use {' or '.join(others) or 'map'}, or train them with `microtomo train {architecture} "
+        f"--set network.forward={forward}`"
     )
 
 

@@ -113,7 +113,7 @@ def heading(question: Question) -> str:
     noise = [f"{100 * detector.noise:.3g} % noise"] if detector.noise else []
     if detector.electrons_per_pixel is not None:
         noise.append(f"{detector.electrons_per_pixel:g} electrons a pixel")
-    return f"Energies for {question.stack.name}: {question.contrast} contrast, {' and '.join(noise)}"
+    return f"Energies for {question.stack.name}: {question.forward}, {' and '.join(noise)}"
 
 
 def about(design: Design) -> str:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from microtomo.materials import GivenStack, load_stack
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import DEFAULT, ForwardModel, ForwardName, forward_model
 from microtomo.seeds import KIND, NOISE, Stream, derive_seed, layer_seeds
 from microtomo.settings import read_settings
 from microtomo.simulate.samples import draw_structure
@@ -47,7 +48,7 @@ class DatasetConfig(BaseModel):
     height: Side = 128
     width: Side = 128
     stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
-    contrast: Literal["material", "published"] = "material"
+    forward: ForwardName = Field(DEFAULT, validation_alias=AliasChoices("forward", "contrast"))
     structures: StructureMix = Field(default_factory=lambda: {"perlin": 1.0})
     detector: Detector = Detector()
     pixel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
@@ -66,6 +67,11 @@ class DatasetConfig(BaseModel):
                     "give one, or one each"
                 )
         return self
+
+    @property
+    def forward_model(self) -> ForwardModel:
+        """The forward model of the scans."""
+        return forward_model(self.forward, self.stack)
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -94,8 +100,8 @@ class DatasetConfig(BaseModel):
 
     def fingerprint(self, seed: int) -> str:
         """Hash of the configuration, seed and package version: equal exactly where the shards are."""
-        told = json.dumps([self.model_dump(mode="json"), seed, version("microtomo")], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
+        decided_by = json.dumps([self.model_dump(mode="json"), seed, version("microtomo")], sort_keys=True)
+        return hashlib.sha256(decided_by.encode()).hexdigest()
 
 
 class Shard(NamedTuple):
@@ -131,7 +137,7 @@ def make_sample(config: DatasetConfig, seed: int, split: str, index: int) -> Sam
     drawn = derive_seed(seed, stream, index, KIND) / 2**64 * float(weights[-1])
     kind = kinds[min(int((weights <= drawn).sum()), len(kinds) - 1)]
     thickness = draw_structure(stack, kind, seed, stream, index, config.height, config.width)
-    signal = record(thickness, stack, config.contrast, config.detector, derive_seed(seed, stream, index, NOISE))
+    signal = record(thickness, config.forward_model, config.detector, derive_seed(seed, stream, index, NOISE))
     return Sample(signal, thickness, kind, layer_seeds(seed, stream, index, len(stack.layers)))
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
-from microtomo.materials import Stack, check_energies, load_stack
-from microtomo.physics.attenuation import backscatter, fast_backscatter
+from microtomo.materials import Stack, load_stack
 from microtomo.physics.detector import Detector, detect
+from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
 from microtomo.scan import Array, Scan, as_tensor, like
 from microtomo.seeds import NOISE, Stream, derive_seed
 
@@ -20,12 +20,13 @@ def simulate_scan(
     stack: Stack | str | Path,
     thickness: Array,
     *,
-    contrast: str = "material",
+    forward: ForwardModel | str = DEFAULT,
     noise: float = 0.02,
     seed: int = 0,
     energies_kev: Sequence[float] | None = None,
     detector: Detector | None = None,
     pixel_nm: float = 10.0,
+    contrast: str | None = None,
 ) -> Scan:
     """Simulate what a detector records of a layer stack.
 
@@ -35,6 +36,9 @@ def simulate_scan(
         A stack, a built-in name such as ``au-al-si`` or the path of a TOML file.
     thickness
         (l, y, x) or (n, l, y, x) [nm], layers bottom to top; a tensor (any device, differentiable) or an array.
+    forward
+        A forward model or the name of one, see :func:`microtomo.physics.forward.list_forward_models`; ``contrast`` is
+        another word for it.
     noise
         Relative standard deviation of the Gaussian noise; not used where a ``detector`` is given.
     seed
@@ -52,16 +56,14 @@ def simulate_scan(
     MicrotomoError
         For a thickness that is negative, not finite, empty or of the wrong shape, and for impossible settings.
     """
-    stack = load_stack(stack)
-    if energies_kev is not None:
-        stack = _with_energies(stack, tuple(float(e) for e in energies_kev))
+    model = forward_model(contrast or forward, load_stack(stack), energies_kev)
+    stack = model.stack
     depth = as_tensor(thickness)
     _check_thickness(depth, stack)
     detector = detector or _gaussian(noise)
     batch = depth if depth.ndim == 4 else depth[None]
     samples = [
-        record(sample, stack, contrast, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE))
-        for i, sample in enumerate(batch)
+        record(sample, model, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE)) for i, sample in enumerate(batch)
     ]
     data = torch.stack(samples) if depth.ndim == 4 else samples[0]
     return Scan(
@@ -69,29 +71,19 @@ def simulate_scan(
         energies_kev=stack.energies_kev,
         pixel_nm=pixel_nm,
         stack=stack,
-        contrast=contrast,
+        forward=model.name,
         noise=detector.relative_noise,
         truth=thickness if hasattr(thickness, "ndim") else like(depth, thickness),
         history={"seed": seed, "detector": detector.model_dump()},
     )
 
 
-def record(thickness: Tensor, stack: Stack, contrast: str, detector: Detector, noise_seed: int) -> Tensor:
+def record(thickness: Tensor, forward: ForwardModel, detector: Detector, noise_seed: int) -> Tensor:
     """Recorded signal (e, y, x) of one sample (l, y, x) [nm]: the work of :func:`simulate_scan`, nothing checked.
 
     Runs the compiled kernel unless somebody asks for gradients, float64 or another device.
     """
-    if thickness.device.type != "cpu" or thickness.dtype != torch.float32 or thickness.requires_grad:
-        return detect(backscatter(thickness, stack, contrast), detector, noise_seed)
-    return detect(torch.from_numpy(fast_backscatter(thickness.numpy(), stack, contrast)), detector, noise_seed)
-
-
-def _with_energies(stack: Stack, energies_kev: tuple[float, ...]) -> Stack:
-    try:
-        check_energies(energies_kev)
-    except ValueError as error:
-        raise MicrotomoError(str(error)) from None
-    return stack.model_copy(update={"energies_kev": energies_kev})
+    return detect(forward.image(thickness), detector, noise_seed)
 
 
 def _gaussian(noise: float) -> Detector:

@@ -92,7 +92,7 @@ def _united(grids: list[Grid]) -> Grid:
             else:
                 groups.append([value])
         levels.append(torch.tensor([sum(g) / len(g) for g in groups], dtype=torch.float64))
-    return Grid(levels, grids[0].stack, grids[0].contrast)
+    return grids[0].with_levels(levels)
 
 
 def _joined(

@@ -79,5 +79,5 @@ class RunConfig(BaseModel):
 
     @property
     def variant(self) -> str | None:
-        """Which of a network's shipped weights are meant, where there are several: those for a contrast."""
-        return getattr(self.network, "contrast", None)
+        """Which of a network's shipped weights are meant, where there are several: those for a forward model."""
+        return getattr(self.network, "forward", None)

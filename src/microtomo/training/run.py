@@ -112,13 +112,13 @@ def _trainer(config: RunConfig, folder: Path) -> pl.Trainer:
     callbacks: list[Callback] = [
         RunProgress(config, folder),
         checkpoints.SeedOfStep(config.seed),
-        checkpoints.after_every_epoch(folder / CHECKPOINTS),
     ]
     if config.validates:
         callbacks.append(checkpoints.after_the_best_epoch(folder / CHECKPOINTS, monitor))
         callbacks.append(checkpoints.Patience(monitor, settings.patience))
     if settings.average:
         callbacks.append(WeightAveraging(use_buffers=True, avg_fn=partial(_moved, settings.average)))
+    callbacks.append(checkpoints.after_every_epoch(folder / CHECKPOINTS))  # last, so that it holds the others' state
     try:
         return pl.Trainer(
             accelerator=config.accelerator,

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from microtomo.materials import Stack
-from microtomo.physics.attenuation import backscatter
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import ForwardModel
 from microtomo.seeds import KIND, NOISE, Stream, derive_seed
 from microtomo.simulate.samples import draw_structure
 from microtomo.simulate.scans import record
@@ -50,7 +49,7 @@ class SimulatedScans(Dataset[ScanBatch]):
         return ScanBatch(torch.empty(0), thickness, torch.tensor(noise), torch.tensor(noise_seed))
 
 
-def simulate(thickness: Tensor, noise: Tensor, seeds: Tensor, stack: Stack, contrast: str) -> Tensor:
+def simulate(thickness: Tensor, noise: Tensor, seeds: Tensor, forward: ForwardModel) -> Tensor:
     """Scans (n, e, y, x) of thickness maps (n, l, y, x) [nm] with relative noise (n,), on their device.
 
     On the CPU each sample is what :func:`microtomo.simulate.scans.record` gives for its seed; on another device
@@ -59,11 +58,11 @@ def simulate(thickness: Tensor, noise: Tensor, seeds: Tensor, stack: Stack, cont
     if thickness.device.type == "cpu":
         return torch.stack(
             [
-                record(d, stack, contrast, Detector(noise=float(s)), int(seed))
+                record(d, forward, Detector(noise=float(s)), int(seed))
                 for d, s, seed in zip(thickness, noise, seeds, strict=True)
             ]
         )
-    signal = backscatter(thickness, stack, contrast)
+    signal = forward(thickness)
     generator = torch.Generator(thickness.device).manual_seed(int(seeds[0]) % 2**63)
     normal = torch.randn(signal.shape, generator=generator, device=signal.device, dtype=signal.dtype)
     return signal * (1 + noise[:, None, None, None] * normal)

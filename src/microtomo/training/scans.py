@@ -93,7 +93,7 @@ class ScanTraining(TrainingTask):
         signal, thickness, noise, seed = batch
         network = self.config.network
         if signal.numel() == 0:
-            signal = simulate(thickness, noise, seed, network.stack, network.contrast)
+            signal = simulate(thickness, noise, seed, network.forward_model)
         if self.config.data.symmetries and training:
             turns = (seed % 8).tolist()
             signal = torch.stack([turned(s, t) for s, t in zip(signal, turns, strict=True)])
@@ -106,7 +106,7 @@ class ScanTraining(TrainingTask):
     def assess(self, network: SemNetwork, batch: ScanBatch) -> tuple[Tensor, Tensor]:
         """Loss with equal weights; the sum of the samples' mIoU, and the samples."""
         shape = network.config
-        problem = Problem(shape.stack, shape.contrast, batch.noise.cpu(), shape.depth, shape.voxel_nm)
+        problem = Problem(shape.forward_model, batch.noise.cpu(), shape.depth, shape.voxel_nm)
         with torch.autocast(batch.signal.device.type, enabled=False):  # as reconstruct does it
             volume = network.estimate(batch.signal, problem).volume
         truth = thickness_to_volume(batch.thickness, problem.depth, problem.voxel_nm, problem.rule)
@@ -146,8 +146,8 @@ class SimulatedCalibration:
         shape = self.config.network
         for thickness, usual, seed in self._drawn(samples, structures):
             level = usual if noise is None else torch.full_like(usual, noise)
-            signal = simulate(thickness, level, seed, shape.stack, shape.contrast)
-            problem = Problem(shape.stack, shape.contrast, level, shape.depth, shape.voxel_nm)
+            signal = simulate(thickness, level, seed, shape.forward_model)
+            problem = Problem(shape.forward_model, level, shape.depth, shape.voxel_nm)
             yield KnownScan(signal, thickness, problem)
 
     def thickness(self, samples: int) -> Iterator[Tensor]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class StoredScans(Dataset[ScanBatch]):
     """One split of a data set that `microtomo generate` wrote, in an order of its own for each epoch.
 
-    Raises MicrotomoError for a folder without that split, samples without thickness, another stack or contrast.
+    Raises MicrotomoError for a folder without that split, samples without thickness, another stack or forward model.
     """
 
     def __init__(self, config: ScanRun, split: str, epoch: int) -> None:
@@ -31,7 +31,7 @@ class StoredScans(Dataset[ScanBatch]):
         network = config.network
         with open_scan(self.path) as source:
             self.count = source.samples or 0
-            stack, contrast, noise = source.stack, source.contrast, source.noise
+            stack, forward, noise = source.stack, source.forward, source.noise
             if source.truth is None or not self.count:
                 raise MicrotomoError(
                     f"{self.path}: has no samples with known thickness: make it with `microtomo generate`"
@@ -43,8 +43,8 @@ class StoredScans(Dataset[ScanBatch]):
             raise MicrotomoError(
                 f"{self.path}: its stack {stack.name} is not the network's: set network.stack={stack.name}"
             )
-        if contrast is not None and contrast != network.contrast:
-            raise MicrotomoError(f"{self.path}: has {contrast} contrast: set network.contrast={contrast}")
+        if forward is not None and forward != network.forward:
+            raise MicrotomoError(f"{self.path}: was made with forward model {forward}: set network.forward={forward}")
         self.noise = config.data.noise if noise is None else noise
         seed = derive_seed(config.seed, Stream.SHUFFLE, epoch, 0)
         self.order = np.random.Generator(np.random.Philox(key=seed)).permutation(self.count)

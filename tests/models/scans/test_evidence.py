@@ -10,13 +10,13 @@ from microtomo.materials import load_stack
 from microtomo.models.scans.evidence import NOISES, Levels, Weighing, evidence_within, level_shares
 from microtomo.models.scans.heads.levels import LevelsHead
 from microtomo.models.scans.heads.voxels import VoxelHead
-from microtomo.physics.attenuation import backscatter
+from microtomo.physics.forward import backscatter, forward_model
 
 STACK = load_stack("au-al-si")
 
 
 def problem(noise=0.02, rule="floor", stack=STACK):
-    return Problem(stack, "published", torch.tensor([noise]), rule=rule)
+    return Problem(forward_model("published", stack), torch.tensor([noise]), rule=rule)
 
 
 def test_pixels_vote_on_the_levels_of_an_image():
@@ -135,7 +135,7 @@ def test_images_vote_alone_and_however_many_come_together():
     head = LevelsHead(STACK)
     head.weighing.trust.fill_(1)
     head.weighing.votes.fill_(1)
-    both = head.estimate(output, signal, Problem(STACK, "published", torch.tensor([0.02, 0.02])))
+    both = head.estimate(output, signal, Problem(forward_model("published", STACK), torch.tensor([0.02, 0.02])))
     second = head.estimate(output[1:], signal[1:], problem())
     torch.testing.assert_close(both.thickness[1:], second.thickness)
     assert torch.equal(both.volume[1:], second.volume)

@@ -9,13 +9,13 @@ from microtomo.models.scans.columns import column_counts, column_posterior
 from microtomo.models.scans.heads.levels import LevelsHead, level_step
 from microtomo.models.scans.heads.thickness import ThicknessHead
 from microtomo.models.scans.heads.voxels import VoxelHead
-from microtomo.physics.attenuation import backscatter
+from microtomo.physics.forward import backscatter, forward_model
 
 STACK = load_stack("au-al-si")
 
 
 def problem(rule="floor"):
-    return Problem(STACK, "published", torch.tensor([0.02]), rule=rule)
+    return Problem(forward_model("published", STACK), torch.tensor([0.02]), rule=rule)
 
 
 @pytest.mark.parametrize(("max_nm", "step"), [(15, 0.5), (150, 5), (30, 1), (31, 2.5), (1000, 50), (0.3, 0.01)])
@@ -87,7 +87,7 @@ def test_thickness_inside_sure_voxels_comes_from_the_scan():
     head = VoxelHead(STACK, 16, 10.0, with_empty=True)
     logits = torch.full((1, 3, 16, 1, 1), -20.0)
     logits[:, 2, :4], logits[:, 0, 4:] = 20.0, 20.0
-    low = Problem(STACK, "published", torch.tensor([0.002]))
+    low = Problem(forward_model("published", STACK), torch.tensor([0.002]))
     found = head.estimate(logits, backscatter(truth, STACK, "published"), low)
     assert float(found.thickness[0, 1]) == pytest.approx(47, abs=2.5)
     assert float(found.thickness[0, 0]) < 0.5

@@ -9,7 +9,7 @@ from microtomo.inverse.problem import Problem
 from microtomo.materials import load_stack, make_stack
 from microtomo.models.architectures import architectures, build_network
 from microtomo.models.scans.network import NetworkConfig
-from microtomo.physics.attenuation import backscatter
+from microtomo.physics.forward import backscatter, forward_model
 from microtomo.registry import list_methods
 
 STACK = load_stack("au-al-si")
@@ -39,7 +39,7 @@ def pads(height=24, width=24):
 def estimate(network, signal, noise=0.02):
     config = network.config
     level = torch.full((len(signal),), noise)
-    problem = Problem(config.stack, config.contrast, level, config.depth, config.voxel_nm)
+    problem = Problem(config.forward_model, level, config.depth, config.voxel_nm)
     with torch.inference_mode():
         return network.estimate(signal, problem)
 
@@ -126,7 +126,7 @@ def test_one_batch_is_learnt_by_heart(name, kinds):
     assert float(loss.detach()) < 0.2 * first
     if kinds[1] == "posterior":
         with torch.inference_mode():
-            found = network.estimate(signal, Problem(STACK, "published", noise))
+            found = network.estimate(signal, Problem(forward_model("published", STACK), noise))
         truth = torch.zeros(16, 24, 24, dtype=torch.uint8)
         truth[0, 4:16, 4:16] = 1
         truth[0:7, 10:20, 8:22] = 2

@@ -129,7 +129,7 @@ def _register(name: str, summary: str, citation: str, **own: Any) -> None:
     ``symmetries``: 1, 2, 4 or 8 of the square's, over which the probability is averaged; its deviation over them is
     the uncertainty. ``weights``: those of a training run, else those that come with the package.
     """
-    register(name, task="tem", citation=citation, weights=lambda contrast: shipped_weights(name))(method)
+    register(name, task="tem", citation=citation, weights=lambda forward: shipped_weights(name))(method)
     add_architecture(name, "tem", SegmenterConfig, MicrographUNet, **own)
 
 

@@ -107,10 +107,10 @@ def weigh(
     """Thickness and deviation (n, l, y, x) [nm] and volume (n, z, y, x) of scans (n, e, y, x).
 
     A pixel's posterior runs over all combinations of levels. ``votes`` says for each image which layers' voxels are
-    voted on; thickness and deviation stay each pixel's own. A layer that is probably absent is absent: in the
-    published contrast a trace of it is a jump of the signal.
+    voted on; thickness and deviation stay each pixel's own. A layer that is probably absent is absent: a trace of it
+    may be a jump of the signal (:attr:`ForwardModel.jumps_at_zero`).
     """
-    grid = Grid(levels.value, problem.stack, problem.contrast)
+    grid = Grid(levels.value, problem.forward)
     fills = levels.floor if problem.rule == "floor" else levels.value
     at = grid.thickness.to(signal)
     cut = combinations(fills).to(signal) + 1e-4

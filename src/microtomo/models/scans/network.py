@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AliasChoices, Field
 from torch import Tensor, nn
 
 from microtomo.errors import MicrotomoError, nearest
@@ -18,6 +18,7 @@ from microtomo.models.architectures import Network, Shape, add_architecture
 from microtomo.models.blocks import INPUTS
 from microtomo.models.scans.head import CalibrationScans, head_class, head_names
 from microtomo.models.weights import load_network, shipped_weights
+from microtomo.physics.forward import ForwardModel, ForwardName, forward_model
 from microtomo.registry import register
 
 
@@ -37,7 +38,7 @@ class NetworkConfig(Shape):
     """
 
     stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
-    contrast: Literal["material", "published"] = "published"
+    forward: ForwardName = Field("published", validation_alias=AliasChoices("forward", "contrast"))
     width: Annotated[int, Field(ge=2, le=512)] | None = None
     levels: Annotated[int, Field(ge=1, le=6)] | None = None
     widest: Annotated[int, Field(ge=2, le=2048)] | None = None
@@ -46,6 +47,11 @@ class NetworkConfig(Shape):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     depth: Annotated[int, Field(ge=1, le=256)] = 16
     voxel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+
+    @property
+    def forward_model(self) -> ForwardModel:
+        """The forward model of the scans that the network is for."""
+        return forward_model(self.forward, self.stack)
 
 
 class Body(nn.Module):
@@ -72,14 +78,14 @@ class SemNetwork(Network):
     def __init__(self, config: NetworkConfig, body: type[Body]) -> None:
         super().__init__()
         self.config = config
-        self.input = INPUTS[config.input](config.stack, config.contrast)
+        self.input = INPUTS[config.input](config.forward_model)
         head = head_class(config.head, body.volumetric)
         self.head = head(config.stack, config.depth, config.voxel_nm, body.with_empty)
         self.body = body(self.input.channels, self.head.channels, config)
 
     @property
     def trunk(self) -> nn.Module:
-        """The body alone: the input layer stays what physics makes it for the contrast."""
+        """The body alone: the input layer stays what physics makes it for the forward model."""
         return self.body
 
     def forward(self, signal: Tensor, noise: Tensor) -> Tensor:
@@ -120,11 +126,11 @@ def network(name: str, *, citation: str, published_miou: float) -> Callable[[typ
     def add(body: type[Body]) -> type[Body]:
         add_architecture(name, "sem", NetworkConfig, lambda config: SemNetwork(config, body))
 
-        def shipped(contrast: str) -> Path:
-            return shipped_weights(name, contrast)
+        def shipped(forward: str) -> Path:
+            return shipped_weights(name, forward)
 
         def run(signal: Tensor, problem: Problem, *, weights: str | Path | None = None) -> Estimate:
-            net = load_network(shipped(problem.contrast) if weights is None else weights, SemNetwork, name)
+            net = load_network(shipped(problem.forward.name) if weights is None else weights, SemNetwork, name)
             _check_fits(net.config, name, problem, weights)
             return net.to(signal.device).estimate(signal, problem)
 
@@ -139,8 +145,8 @@ def _check_fits(config: NetworkConfig, name: str, problem: Problem, weights: str
     stack, known = problem.stack, config.stack
     which = f"{name}: the weights that come with the package" if weights is None else f"{weights}: these weights"
     advice = f"train your own with `microtomo train {name}`, or use map"
-    if config.contrast != problem.contrast:
-        raise MicrotomoError(f"{which} are for {config.contrast} contrast, not {problem.contrast}: {advice}")
+    if config.forward != problem.forward.name:
+        raise MicrotomoError(f"{which} are for forward model {config.forward}, not {problem.forward.name}: {advice}")
     if tuple(known.energies_kev) != tuple(stack.energies_kev):
         e = known.energies_kev
         raise MicrotomoError(f"{which} are for {len(e)} energies, {e[0]:g}..{e[-1]:g} keV: {advice}")

@@ -10,6 +10,7 @@ from microtomo.errors import MicrotomoError
 from microtomo.inverse.leaderboard import Trial
 from microtomo.materials import Stack
 from microtomo.physics.detector import Detector
+from microtomo.physics.forward import forward_model
 from microtomo.scan import Scan
 from microtomo.seeds import NOISE, Stream, derive_seed
 from microtomo.simulate.scans import record
@@ -45,11 +46,11 @@ def chart_scans(stack: Stack, trial: Trial, first: int, count: int, size: int, s
     truth = [chart(stack, size, derive_seed(seed, Stream.CHARTS, i, 0)) for i in numbers]
     detector = Detector(noise=trial.noise)
     data = [
-        record(maps, stack, trial.contrast, detector, derive_seed(seed, Stream.CHARTS, i, NOISE))
+        record(maps, forward_model(trial.forward, stack), detector, derive_seed(seed, Stream.CHARTS, i, NOISE))
         for i, maps in zip(numbers, truth, strict=True)
     ]
     return Scan(
-        torch.stack(data), stack.energies_kev, stack=stack, contrast=trial.contrast, noise=trial.noise,
+        torch.stack(data), stack.energies_kev, stack=stack, forward=trial.forward, noise=trial.noise,
         truth=torch.stack(truth),
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from microtomo.inverse.columns import most_probable_volume
-from microtomo.inverse.misfit import Grid, combinations, cost_at, response
+from microtomo.inverse.misfit import Grid, combinations, cost_at, starting_grid
 from microtomo.inverse.problem import Answer, Problem
 from microtomo.solvers.spatial.belief_propagation import beliefs, energy, joint_cost, without
 from microtomo.solvers.spatial.levels import (
@@ -17,7 +17,6 @@ from microtomo.solvers.spatial.levels import (
     homogeneous_blocks,
     missing_levels,
     refine_levels,
-    starting_grid,
 )
 from microtomo.solvers.spatial.patterns import fit_patterns
 from microtomo.solvers.spatial.smooth import fit_field, whiteness
@@ -61,7 +60,7 @@ class Image:
 
     def solve(self, fields: bool = True) -> tuple[Answer, Grid | None]:
         """The answer, and the levels that it rests on: none where thickness is continuous, if ``fields`` are tried."""
-        coarse = starting_grid(self.problem.stack, self.problem.contrast)
+        coarse = starting_grid(self.problem.forward)
         blocks = homogeneous_blocks(self.observed, coarse, self.noise)
         grid, share = find_levels(blocks, coarse, self.noise)
         state = min(self.state(grid), self.state(grid, share.log()), key=lambda s: s.total)
@@ -97,11 +96,11 @@ class Image:
         problem, size = self.problem, self.observed.shape[1:]
         if len(coarse) > _LARGE:
             coarse = state.grid
-        elif coarse.contrast == "published":
+        elif problem.forward.jumps_at_zero:
             coarse = _with_thin(coarse)
         field = fit_field(self.observed, fit_patterns(self.observed, coarse, problem, self.noise), problem, self.noise)
         levelled = state.cost.gather(-1, state.belief.argmax(-1, keepdim=True))[..., 0]
-        smooth = cost_at(self.pixels, response(field.thickness.flatten(1), problem.stack, problem.contrast), self.noise)
+        smooth = cost_at(self.pixels, problem.forward.response(field.thickness.flatten(1)), self.noise)
         smooth = smooth.reshape(size)
         astray = smooth > levelled + _ASTRAY
         misfit = float(torch.where(astray, levelled, smooth).double().sum())
@@ -155,7 +154,7 @@ class Image:
     def smaller(self, grid: Grid, drop: list[tuple[int, int]]) -> Grid:
         """The grid without some levels (layer, index)."""
         levels = [torch.stack([v for i, v in enumerate(at) if (k, i) not in drop]) for k, at in enumerate(grid.levels)]
-        return Grid(levels, grid.stack, grid.contrast)
+        return grid.with_levels(levels)
 
     def needless(self, state: State) -> list[tuple[int, int]]:
         """Levels (layer, index) that seem not to be worth their price, the most needless first."""
@@ -211,8 +210,8 @@ class Image:
 
 
 def _with_thin(grid: Grid) -> Grid:
-    """The grid with thin first layers added: the published contrast jumps where the first layer begins, and without
-    them a thin one is taken for the layer above."""
+    """The grid with thin first layers added: where the signal jumps as a layer begins, a thin one would be taken for
+    the layer above."""
     first = grid.levels[0]
     thin = first[1] * torch.tensor([0.1, 0.25, 0.5, 0.75], dtype=first.dtype)
-    return Grid([torch.cat([first[:1], thin, first[1:]]), *grid.levels[1:]], grid.stack, grid.contrast)
+    return grid.with_levels([torch.cat([first[:1], thin, first[1:]]), *grid.levels[1:]])

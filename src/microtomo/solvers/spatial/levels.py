@@ -12,29 +12,13 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from microtomo.inverse.misfit import NOISE_FLOOR, Grid
-from microtomo.materials import Stack
 from microtomo.solvers.spatial.kernels import compiled, compiled_parallel
 
-_STEPS = {1: (61,), 2: (16, 31), 3: (11, 11, 16), 4: (6, 6, 6, 11)}
 _LARGEST = 32  # pixels a side of the largest block
 _STRIP = 64  # rows handled at a time, a multiple of the largest block
 _FULL = 64.0  # a block counts as at most this many pixels, so that a large terrace does not drown a small one
 _MOST = 400  # labels that a first labelling may have
 _LEAST = 16.0  # pixels of support that a level must have (Figueiredo & Jain 2002: annihilation below T/2)
-
-
-def starting_grid(stack: Stack, contrast: str) -> Grid:
-    """The coarse grid that every search starts from: round steps, 16 x 31 thicknesses for two layers."""
-    axes = []
-    for nm, most in zip(stack.max_nm, _STEPS[len(stack.layers)], strict=True):
-        count = math.floor(nm / _round_step(nm / (most - 1)) + 1e-9)
-        axes.append(torch.linspace(0, nm, count + 1, dtype=torch.float64))
-    return Grid(axes, stack, contrast)
-
-
-def _round_step(least: float) -> float:
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= least * (1 - 1e-9))
 
 
 @dataclass(frozen=True)
@@ -115,9 +99,7 @@ def find_levels(blocks: Blocks, grid: Grid, noise: float, iterations: int = 40) 
         if not all(s.all() for s in keep):
             flat = _outer([s.astype(float) for s in keep]) > 0
             likelihood = np.ascontiguousarray(likelihood[:, flat])
-            grid = Grid(
-                [v[torch.from_numpy(s)] for v, s in zip(grid.levels, keep, strict=True)], grid.stack, grid.contrast
-            )
+            grid = grid.with_levels([v[torch.from_numpy(s)] for v, s in zip(grid.levels, keep, strict=True)])
         if i >= 15 and i % 8 == 7:
             belonging = _belonging(likelihood, _outer(share).astype(np.float32))
             grid = refine_levels(
@@ -138,7 +120,7 @@ def _common(grid: Grid, share: list[np.ndarray]) -> tuple[Grid, Tensor]:
         )
         levels[k] = torch.cat([levels[k][:i], levels[k][i + 1 :]])
         share[k] = np.delete(share[k], i) / (1 - share[k][i])
-    common = Grid(levels, grid.stack, grid.contrast)
+    common = grid.with_levels(levels)
     return common, torch.from_numpy(_outer(share).astype(np.float32))
 
 
@@ -154,7 +136,7 @@ def refine_levels(
     axes = range(len(levels))
 
     def cost(k: int, trial: Tensor) -> Tensor:
-        there = Grid([trial if j == k else levels[j] for j in axes], grid.stack, grid.contrast)
+        there = grid.with_levels([trial if j == k else levels[j] for j in axes])
         inverse, s2 = 1 / there.signal, 2 * max(noise, NOISE_FLOOR) ** 2
         squares = moments[1] * inverse**2 - 2 * moments[0] * inverse + pixels
         total = squares.sum(0) / s2 + pixels * there.signal.log().sum(0)
@@ -174,7 +156,7 @@ def refine_levels(
             trial = torch.where(at > 0, (at + move).clamp(nm / 300, nm), 0.0)
             levels[k] = torch.where(cost(k, trial) < here, trial, at)
             deviation[k] = torch.where(at > 0, curvature.clamp_min(12 / nm**2).rsqrt(), 0.0)
-    return Grid(levels, grid.stack, grid.contrast), deviation
+    return grid.with_levels(levels), deviation
 
 
 def _likelihood(blocks: Blocks, grid: Grid, noise: float) -> np.ndarray:
@@ -202,7 +184,7 @@ def _merge(grid: Grid, share: list[np.ndarray]) -> tuple[Grid, list[np.ndarray]]
             kept.append((value, w))
         levels.append(torch.tensor([v for v, _ in kept], dtype=torch.float64))
         shares.append(np.array([w for _, w in kept]))
-    return Grid(levels, grid.stack, grid.contrast), shares
+    return grid.with_levels(levels), shares
 
 
 def _outer(vectors: list[np.ndarray]) -> np.ndarray:
@@ -293,4 +275,4 @@ def missing_levels(
         chosen = values[votes.argsort(descending=True)[:2]]
         added |= len(chosen) > 0
         levels.append(torch.cat([at, chosen]).sort().values)
-    return Grid(levels, grid.stack, grid.contrast) if added else None
+    return grid.with_levels(levels) if added else None

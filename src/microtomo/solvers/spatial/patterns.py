@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from microtomo.inverse.descent import fit_spectra
-from microtomo.inverse.misfit import Grid, cost_at, response
+from microtomo.inverse.misfit import Grid, cost_at
+from microtomo.inverse.pixelwise import fit_spectra
 from microtomo.inverse.problem import Problem
 from microtomo.solvers.spatial.belief_propagation import beliefs, joint_cost
 
@@ -51,7 +51,7 @@ def fit_patterns(observed: Tensor, grid: Grid, problem: Problem, noise: float) -
     for i, there in enumerate(layers):
         if bool(there.any()):
             thickness[i] = fit_spectra(mean, thickness[i], thickness[i] > 0, problem, local, _STEPS)[0]
-        model = response(thickness[i], problem.stack, problem.contrast)
+        model = problem.forward.response(thickness[i])
         cost[..., i] = cost_at(observed.flatten(1), model, noise).reshape(size)
     return Patterns(layers, thickness.reshape(*thickness.shape[:2], *size), cost)
 

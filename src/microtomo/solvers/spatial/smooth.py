@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from microtomo.inverse.misfit import cost_at, cost_slope, information, response, slopes
+from microtomo.inverse.misfit import NOISE_FLOOR, cost_at, cost_slope, slopes
 from microtomo.inverse.problem import Problem
+from microtomo.physics.information import relative_information
 from microtomo.solvers.spatial.patterns import Patterns, chances
 from microtomo.solvers.spatial.splines import Surface
 
@@ -156,7 +157,7 @@ def _presence(observed: Tensor, d: Tensor, patterns: Patterns, top: Tensor, prob
     cost = torch.empty_like(patterns.cost)
     for i, there in enumerate(patterns.layers):
         trial = torch.where(there[:, None, None], value, 0.0).flatten(1)
-        model = response(trial, problem.stack, problem.contrast)
+        model = problem.forward.response(trial)
         cost[..., i] = cost_at(observed.flatten(1), model, noise).reshape(d.shape[1:])
     return chances(patterns, cost)
 
@@ -164,9 +165,11 @@ def _presence(observed: Tensor, d: Tensor, patterns: Patterns, top: Tensor, prob
 def _pull(observed: Tensor, thickness: Tensor, problem: Problem, noise: float) -> tuple[Tensor, Tensor]:
     """Gradient (l, y, x) and Fisher information (l, l, y, x) of the misfit."""
     flat = thickness.flatten(1)
-    model = response(flat, problem.stack, problem.contrast)
-    slope = slopes(flat, problem.stack, problem.contrast, model)
+    model = problem.forward.response(flat)
+    slope = slopes(flat, problem.forward, model)
     gradient = cost_slope(observed.flatten(1), model, slope, noise)
     y, x = thickness.shape[1:]
     layers = len(thickness)
-    return gradient.reshape(layers, y, x), information(slope, noise).reshape(layers, layers, y, x)
+    return gradient.reshape(layers, y, x), relative_information(slope, max(noise, NOISE_FLOOR)).reshape(
+        layers, layers, y, x
+    )

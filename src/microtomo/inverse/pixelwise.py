@@ -1,4 +1,5 @@
-"""Damped Gauss-Newton descent within bounds, for all pixels at once (Levenberg 1944, Marquardt 1963)."""
+"""Methods that take each pixel for itself: images in parts, damped Gauss-Newton descent within bounds (Levenberg 1944,
+Marquardt 1963), and the deviation that a pixel by itself can have."""
 
 from __future__ import annotations
 
@@ -7,11 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from microtomo.inverse.misfit import cost_at, cost_slope, information, response, slopes
-from microtomo.inverse.problem import Problem
+from microtomo.inverse.misfit import NOISE_FLOOR, cost_at, cost_slope, slopes
+from microtomo.inverse.problem import Answer, Estimate, Problem
 from microtomo.materials import Stack
+from microtomo.physics.information import precision_nm, relative_information
 
 Terms = Callable[[Tensor, bool], tuple[Tensor, Tensor | None, Tensor | None]]
+
+_PIXELS = 16384  # pixels at a time: a table of misfits over the starting grid stays below 100 MB
 
 
 def descend(
@@ -65,14 +69,42 @@ def fit_spectra(
 ) -> tuple[Tensor, Tensor]:
     """The most likely thicknesses (l, p) [nm] of spectra (e, p), and whether each pixel converged (p,), from
     ``start``; only those that are ``free`` (l, p) move. Noise is multiplicative, of that relative level."""
-    stack, contrast = problem.stack, problem.contrast
+    forward = problem.forward
 
     def terms(d: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        model = response(d, stack, contrast)
+        model = forward.response(d)
         cost = cost_at(observed, model, noise)
         if not wanted:
             return cost, None, None
-        slope = slopes(d, stack, contrast, model)
-        return cost, cost_slope(observed, model, slope, noise), information(slope, noise)
+        slope = slopes(d, forward, model)
+        return cost, cost_slope(observed, model, slope, noise), relative_information(slope, max(noise, NOISE_FLOOR))
 
-    return descend(terms, start, free, stack, iterations)
+    return descend(terms, start, free, forward.stack, iterations)
+
+
+def by_pixel(signal: Tensor, problem: Problem, solve: Callable[[Tensor, float], Answer]) -> Estimate:
+    """Run ``solve(spectra (e, p), noise) -> (thickness, deviation, volume, converged)`` over an image in parts."""
+    n, e, y, x = signal.shape
+    layers = len(problem.stack.layers)
+    thickness = signal.new_empty((n, layers, y * x))
+    deviation = torch.empty_like(thickness)
+    volume = torch.empty((n, problem.depth, y * x), dtype=torch.uint8, device=signal.device)
+    converged = torch.empty((n, y * x), dtype=torch.bool, device=signal.device)
+    for i, sample in enumerate(signal.reshape(n, e, y * x)):
+        for first in range(0, y * x, _PIXELS):
+            part = slice(first, first + _PIXELS)
+            answer = solve(sample[:, part], float(problem.noise[i]))
+            thickness[i, :, part], deviation[i, :, part], volume[i, :, part], converged[i, part] = answer
+    return Estimate(
+        thickness.reshape(n, layers, y, x),
+        deviation.reshape(n, layers, y, x),
+        volume.reshape(n, problem.depth, y, x),
+        converged.reshape(n, y, x),
+    )
+
+
+def deviation_within_range(thickness: Tensor, problem: Problem, noise: float) -> Tensor:
+    """Standard deviation (l, p) [nm] at ``thickness`` (l, p): Fisher information joined to a flat prior of it."""
+    slope = slopes(thickness, problem.forward, problem.forward.response(thickness))
+    fisher = relative_information(slope, max(noise, NOISE_FLOOR))
+    return precision_nm(fisher, problem.stack, within_range=True)
