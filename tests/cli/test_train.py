@@ -67,7 +67,7 @@ def test_no_weights_for_a_contrast_is_a_sentence(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main(["reconstruct", str(scan), "--method", "uvnet", "-o", str(tmp_path / "out.h5")]) == 1
     said = capsys.readouterr().err
-    assert "uvnet has no weights for material forward" in said
+    assert "uvnet has no weights for forward model material" in said
     assert "microtomo train uvnet" in said
     assert not (tmp_path / "out.h5").exists()
 
@@ -99,7 +99,7 @@ def test_interrupted_training_says_what_stays(tmp_path, capsys, monkeypatch):
     def interrupted(config, folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("microtomo.training.run.train", interrupted)
+    monkeypatch.setattr("microtomo.training.run.run_training", interrupted)
     assert main(["train", "conv3", "-o", str(tmp_path / "run")]) == 130
     told = capsys.readouterr().err
     assert told == f"interrupted: finished epochs stay in {tmp_path / 'run'}, the same command goes on from there\n"
