@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from microtomo.errors import MicrotomoError
 from microtomo.materials import Stack
@@ -193,9 +192,7 @@ def solve_nodes(
     total = int(np.prod([len(n) for n in nodes[:-1]]))
     values = np.empty((total, len(nodes[-1]), len(energies)))
     with threadpool_limits(1, "blas"):
-        steps = [
-            _increments(layer.material, n, space, settings) for layer, n in zip(stack.layers, nodes, strict=True)
-        ]
+        steps = [_increments(layer.material, n, space, settings) for layer, n in zip(stack.layers, nodes, strict=True)]
         m = stack.substrate
         bare = half_space(operators(m, space, settings.inelastic_deflection), m.density_g_cm3)
         upper = _UpperLayer(steps[-1], space, energies, detector)

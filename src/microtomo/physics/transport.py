@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from microtomo.errors import MicrotomoError
 from microtomo.materials import Material, find_material
-from microtomo.physics.cross_sections import HIGHEST_KEV
 from microtomo.physics.backscatter_detector import BackscatterDetector
+from microtomo.physics.cross_sections import HIGHEST_KEV
 from microtomo.physics.quadrature import PhaseSpace
 from microtomo.physics.slabs import Slab, add_below, change_with_thickness, half_space, operators, slab
 
@@ -122,7 +122,9 @@ def checked_layers(layers: Layers) -> tuple[list[Material], list[float]]:
         _ = material.atoms  # says which material has none
     *thickness, last = (d for _, d in layers)
     if last is not None:
-        raise MicrotomoError(f"the lowest material, {materials[-1].symbol}, is the substrate: give it the thickness None")
+        raise MicrotomoError(
+            f"the lowest material, {materials[-1].symbol}, is the substrate: give it the thickness None"
+        )
     for material, d in zip(materials, thickness, strict=False):
         if d is None or not 0 <= d <= _THICKEST_NM:
             raise MicrotomoError(f"layer {material.symbol} is {d} nm thick: give 0 to {_THICKEST_NM:g} nm")
