@@ -117,7 +117,7 @@ def _run(
     as_json: bool,
     **given: Any,
 ) -> None:
-    from microtomo.cli.reconstruct import parse_setting
+    from microtomo.cli.options import parse_setting
     from microtomo.errors import MicrotomoError
     from microtomo.io.atomic import check_output
     from microtomo.io.micrographs import list_micrographs

@@ -42,7 +42,7 @@ def segment(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn
 
-    from microtomo.cli.reconstruct import parse_setting
+    from microtomo.cli.options import parse_setting
     from microtomo.tem.segmentation import segmenter
 
     chosen = segmenter(method, task)
