@@ -27,10 +27,10 @@ BLOCKS = 10
 """Blocks in energy of the triangular matrices; the intervals of a phase space are a multiple."""
 
 _START_NM = 0.02  # thickest slab that the Cayley step may begin with, at the density of gold
-_START_DENSITY = 19.3
+_START_DENSITY = 19.3  # g/cm3, gold
 _HALF_SPACE_START_NM = 20.0  # any value: doubling converges to the same limit
 _OPAQUE = 1e-10  # transmission below which a slab is a half-space
-_MOST_DOUBLINGS = 60
+_MOST_DOUBLINGS = 60  # that stop where a slab never becomes opaque
 
 
 class Operators(NamedTuple):

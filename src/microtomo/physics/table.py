@@ -30,7 +30,7 @@ _FINENESS = {1: 1.0, 2: 1.0, 3: 0.5, 4: 0.25}
 """By number of layers: what keeps a table of three layers under a minute and of four under ten."""
 
 _TOLERANCE = 1e-8  # of the largest value: a hundredth of what the spline adds
-_MOST_ITERATIONS = 1000
+_MOST_ITERATIONS = 1000  # that stop what does not converge
 
 
 class SignalTable:

@@ -21,7 +21,7 @@ from microtomo.physics.slabs import Slab, add_below, change_with_thickness, half
 Layers: TypeAlias = Sequence[tuple[str | Material, float | None]]
 """Material (or the name of a known one) and thickness [nm], top to bottom; the last one is the substrate, None."""
 
-_MOST_LAYERS = 4
+_MOST_LAYERS = 4  # as of a stack
 _THICKEST_NM = 1e6  # 1 mm: beyond the range of electrons in any solid at 50 keV
 
 _FINER_BELOW_KEV, _FINER = 4.0, 1.5  # with 20 intervals up to 35 keV, eta at 1.5 keV is 0.7 % off, with 30 0.1 %

@@ -15,7 +15,7 @@ from microtomo.report.page import Cell, Picture, Report, Section, Table, write_r
 from microtomo.viz import colours
 from microtomo.viz.figures import lateral, new_figure, save_figure, scan_figure, styled
 
-_ROWS_SHOWN = 80
+_ROWS_SHOWN = 80  # of the table of energies
 
 
 def quality_page(told: Imported, path: str | Path, title: str = "Imported scan") -> Path:

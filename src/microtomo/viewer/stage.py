@@ -19,7 +19,7 @@ from microtomo.viz.render import AZIMUTH, ELEVATION, Label, _style, _texts, axes
 from microtomo.viz.scene import THINNEST_NM, Scene, Surface
 from microtomo.viz.sections import Cut, section_faces
 
-SLAB = 0.05
+SLAB = 0.05  # thickness of the substrate, in parts of the shorter side of the scan
 _SIDES = ("below", "right", "left")
 
 

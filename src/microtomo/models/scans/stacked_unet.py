@@ -9,8 +9,8 @@ from microtomo.models.scans.conv3 import REPORT
 from microtomo.models.scans.network import Body, NetworkConfig, network
 from microtomo.registry import Published
 
-_STACKS = 3
-_TRUNK = 31
+_STACKS = 3  # U-Nets, one after the other
+_TRUNK = 31  # channels between them: as many as the report's energies
 
 
 @network(
