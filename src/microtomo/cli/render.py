@@ -144,27 +144,29 @@ def _figure(
     file: Path,
 ) -> Any:
     from microtomo.errors import MicrotomoError
-    from microtomo.viz import figures
+    from microtomo.viz import scan_figures
     from microtomo.voxels import thickness_to_volume
 
     if figure == "scan":
         if scan is None:
             raise MicrotomoError("is a reconstruction: give the scan itself for --figure scan")
-        return figures.scan_figure(scan.data, scan.energies_kev, pixel_nm=scan.pixel_nm, title=title)
+        return scan_figures.scan_figure(scan.data, scan.energies_kev, pixel_nm=scan.pixel_nm, title=title)
     if rec is None:
         raise MicrotomoError(f"a scan has no {figure}: reconstruct it and render that file, or use --figure scan")
     if figure == "maps":
-        return figures.thickness_figure(
+        return scan_figures.thickness_figure(
             {rec.method: rec.thickness}, rec.stack, truth=truth, pixel_nm=rec.pixel_nm, title=title
         )
     if figure == "uncertainty":
-        return figures.uncertainty_figure({rec.method: rec.uncertainty}, rec.stack, pixel_nm=rec.pixel_nm, title=title)
+        return scan_figures.uncertainty_figure(
+            {rec.method: rec.uncertainty}, rec.stack, pixel_nm=rec.pixel_nm, title=title
+        )
     if figure == "fit":
-        return figures.fit_figure(rec.chi_square, rec.status, pixel_nm=rec.pixel_nm, title=title)
+        return scan_figures.fit_figure(rec.chi_square, rec.status, pixel_nm=rec.pixel_nm, title=title)
     height, width = rec.volume.shape[-2:]
     if figure == "section":
         true = {} if truth is None else {"truth": thickness_to_volume(truth, rec.volume.shape[0], rec.voxel_nm)}
-        return figures.section_figure(
+        return scan_figures.section_figure(
             {**true, rec.method: rec.volume}, rec.stack, height // 2 if row is None else row,
             voxel_nm=rec.voxel_nm, pixel_nm=rec.pixel_nm, title=title,
         )  # fmt: skip

@@ -16,16 +16,18 @@ from typing import Any
 from microtomo.errors import MicrotomoError
 from microtomo.study import Study
 from microtomo.viewer.panels import Panel, make_panels, panel_names, panel_titles
+from microtomo.viz import web
 from microtomo.viz.colours import stack_colours
 from microtomo.viz.export import surface_files, vti_bytes, zipped
 from microtomo.viz.maps import ColourScale, map_names, map_scale, one_map, png
 from microtomo.viz.readout import Readout, describe, readings, readout
 from microtomo.viz.spectrum import spectrum_figure
-from microtomo.viz.web import MOST_FACES, asset, scene_data, scene_page
+from microtomo.viz.web import MOST_FACES, scene_data, scene_page
 
 COARSE_FACES = 40_000
 """Rectangles of a scene while it is turned, where the full one is slow (no GPU)."""
 
+_ASSETS = Path(__file__).parent / "assets"
 _MIME = {"html": "text/html", "vti": "application/xml", "zip": "application/zip"}
 
 
@@ -98,7 +100,12 @@ class Page:
                 f"<output>{{{{ (100 * opacity_{i}).toFixed(0) }}}} %</output></div>"
             )
             opacity.append(f"'{name}': +opacity_{i}")
-        page = asset("viewer.html").replace("%materials%", "".join(rows)).replace("%opacity%", ", ".join(opacity))
+        page = (
+            (_ASSETS / "viewer.html")
+            .read_text(encoding="utf-8")
+            .replace("%materials%", "".join(rows))
+            .replace("%opacity%", ", ".join(opacity))
+        )
         with DivLayout(self.server, style="min-height: 100%") as layout:
             layout.root.add_child(page)
 
@@ -191,12 +198,12 @@ class Page:
 
 
 def _module() -> dict[str, Any]:
-    """What trame serves: the files of this package's ``assets`` folder, and nothing else of the disk."""
-    folder = "__microtomo"
+    """What trame serves: the package's two folders ``assets``, and nothing else of the disk."""
+    scene, viewer = "__microtomo_scene", "__microtomo_viewer"
     return {
-        "serve": {folder: str(Path(__file__).parents[1] / "viz" / "assets")},
-        "scripts": [f"{folder}/{name}.js" for name in ("axes", "scene", "viewer")],
-        "styles": [f"{folder}/viewer.css"],
+        "serve": {scene: str(Path(web.__file__).parent / "assets"), viewer: str(_ASSETS)},
+        "scripts": [f"{scene}/axes.js", f"{scene}/scene.js", f"{viewer}/viewer.js"],
+        "styles": [f"{viewer}/viewer.css"],
         "vue_use": ["microtomoViewer"],
     }
 

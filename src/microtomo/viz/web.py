@@ -19,18 +19,17 @@ MOST_FACES = 400_000
 """Rectangles of a scene that a browser still turns smoothly; pass it to the scene builders as ``most_faces``."""
 
 
-def asset(name: str) -> str:
-    """Text of a file that pages are made of."""
-    return files("microtomo.viz").joinpath("assets", name).read_text(encoding="utf-8")
-
-
 def scene_page(scene: Scene) -> str:
     """The HTML text: turn, zoom, cut, switch materials off and on, change the z exaggeration; axes in true nm."""
     data = scene_data(scene)
     for surface in data["surfaces"]:
         surface["packed"] = base64.b64encode(surface["packed"]).decode()
     text = json.dumps(data).replace("<", "\\u003c")
-    page = asset("scene.html").replace("{{renderer}}", asset("axes.js") + asset("scene.js"))
+    parts = files("microtomo.viz").joinpath("assets")
+    html, axes, renderer = (
+        parts.joinpath(f).read_text(encoding="utf-8") for f in ("scene.html", "axes.js", "scene.js")
+    )
+    page = html.replace("{{renderer}}", axes + renderer)
     return page.replace("{{title}}", escape(scene.title or "microtomo scene")).replace("{{data}}", text)
 
 

@@ -16,8 +16,9 @@ from microtomo.reproduce.sem.measure import STACK, Measured, Task, collect, read
 from microtomo.reproduce.sem.pictures import FLAT, Shown, agreement, drawings, gallery_figure, structures
 from microtomo.reproduce.sem.plan import NOISE, NUMERICAL, NUMERICAL_METHODS, Settings, experimental, perlin
 from microtomo.reproduce.sem.results import Results
-from microtomo.viz.figures import ScoreBar, score_figure, thickness_figure
+from microtomo.viz.scan_figures import thickness_figure
 from microtomo.viz.scene import thickness_scene
+from microtomo.viz.score_figures import ScoreBar, score_figure
 from microtomo.viz.web import MOST_FACES
 
 _PROTOCOL = f"""
