@@ -100,12 +100,8 @@ class Page:
                 f"<output>{{{{ (100 * opacity_{i}).toFixed(0) }}}} %</output></div>"
             )
             opacity.append(f"'{name}': +opacity_{i}")
-        page = (
-            (_ASSETS / "viewer.html")
-            .read_text(encoding="utf-8")
-            .replace("%materials%", "".join(rows))
-            .replace("%opacity%", ", ".join(opacity))
-        )
+        page = (_ASSETS / "viewer.html").read_text(encoding="utf-8")
+        page = page.replace("%materials%", "".join(rows)).replace("%opacity%", ", ".join(opacity))
         with DivLayout(self.server, style="min-height: 100%") as layout:
             layout.root.add_child(page)
 

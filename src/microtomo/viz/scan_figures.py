@@ -42,7 +42,7 @@ def thickness_figure(
             else float(np.nanmax(true[k]))
         )
         image_row(figure, axes[rows * row], [(f"{symbol}: {n}", m[k]) for n, m in shown.items()], extent,
-             colours.THICKNESS_MAP, (0.0, max(top, 1e-3)), f"{symbol} thickness [nm]")  # fmt: skip
+                  colours.THICKNESS_MAP, (0.0, max(top, 1e-3)), f"{symbol} thickness [nm]")  # fmt: skip
         if errors:
             limit = max(
                 max(float(np.nanpercentile(np.abs(e[k]), 99.5)) for e in errors.values()), 0.01 * stack.max_nm[k]
@@ -50,7 +50,7 @@ def thickness_figure(
             images = [(f"error, rmse {_short(np.sqrt(np.nanmean(e[k] ** 2)))} nm", e[k]) for e in errors.values()]
             axes[rows * row + 1, 0].remove()
             image_row(figure, axes[rows * row + 1, 1:], images, extent,
-                 colours.ERROR_MAP, (-limit, limit), f"{symbol}: estimate − true [nm]")  # fmt: skip
+                      colours.ERROR_MAP, (-limit, limit), f"{symbol}: estimate − true [nm]")  # fmt: skip
     label_edges(axes, unit)
     return figure
 
@@ -76,7 +76,7 @@ def uncertainty_figure(maps: Mapping[str, Any], stack: Stack, *, pixel_nm: float
     for row, k in enumerate(reversed(range(layers))):
         top = max(max(float(np.nanpercentile(m[k], 99)) for m in arrays.values()), 1e-3)
         image_row(figure, axes[row], [(f"{stack.symbols[k]}: {n}", m[k]) for n, m in arrays.items()], extent,
-             colours.UNCERTAINTY_MAP, (0.0, top), f"{stack.symbols[k]} standard deviation [nm]")  # fmt: skip
+                  colours.UNCERTAINTY_MAP, (0.0, top), f"{stack.symbols[k]} standard deviation [nm]")  # fmt: skip
     label_edges(axes, unit)
     return figure
 
