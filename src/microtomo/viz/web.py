@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microtomo.io.atomic import whole_file, writing
-from microtomo.viz.scene import Scene, Surface, nice_ticks
+from microtomo.viz.scene import MaterialSurface, Scene, nice_ticks
 
 MOST_FACES = 400_000
 """Rectangles of a scene that a browser still turns smoothly; pass it to the scene builders as ``most_faces``."""
@@ -54,7 +54,7 @@ def scene_data(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _packed(surface: Surface, scene: Scene, floor: float) -> bytes:
+def _packed(surface: MaterialSurface, scene: Scene, floor: float) -> bytes:
     x, y, z = scene.size_nm
     low, span = np.array([0, 0, floor], dtype=np.float32), np.array([x, y, max(z - floor, 1e-9)], dtype=np.float32)
     shares = np.rint(np.clip((surface.faces.corners - low) / span, 0, 1) * 65535).astype("<u2")
