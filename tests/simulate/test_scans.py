@@ -5,7 +5,6 @@ import torch
 from microtomo.errors import MicrotomoError
 from microtomo.physics.detector import Detector
 from microtomo.physics.forward import backscatter
-from microtomo.seeds import derive_seed
 from microtomo.simulate.scans import simulate_scan
 
 MAPS = np.random.default_rng(1).random((3, 2, 12, 9)) * np.array([15, 150])[:, None, None]
@@ -96,12 +95,3 @@ def test_gradients_reach_the_thickness():
 def test_bad_input_is_a_sentence(change, sentence):
     with pytest.raises(MicrotomoError, match=sentence):
         simulate_scan(**{"stack": "au-al-si", "thickness": MAPS, **change})
-
-
-def test_derived_seeds_never_repeat():
-    seeds = {
-        derive_seed(0, split, i, stream) for split in range(4) for i in range(2000) for stream in (0, 1, 2, 254, 255)
-    }
-    assert len(seeds) == 4 * 2000 * 5
-    assert all(0 <= seed < 2**64 for seed in seeds)
-    assert not seeds & {derive_seed(1, split, i, 0) for split in range(4) for i in range(2000)}

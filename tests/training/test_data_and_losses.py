@@ -10,8 +10,9 @@ from microtomo.materials import load_stack
 from microtomo.models.scans.columns import column_counts, column_index
 from microtomo.models.scans.network import NetworkConfig, SemNetwork
 from microtomo.physics.forward import backscatter
+from microtomo.seeds import Stream
 from microtomo.training.config import load_train_config
-from microtomo.training.data import TRAIN, VALIDATION, Consecutive, SimulatedScans, simulate, turned
+from microtomo.training.data import Consecutive, SimulatedScans, simulate, turned
 from microtomo.training.losses import loss_of
 from microtomo.training.module import Training
 
@@ -25,21 +26,21 @@ def network_of(name, **settings):
 
 def test_a_sample_depends_on_its_number_alone():
     config = load_train_config("conv3", None, SMALL)
-    one, again = SimulatedScans(config, TRAIN)[7], SimulatedScans(config, TRAIN)[7]
+    one, again = SimulatedScans(config, Stream.TRAINING)[7], SimulatedScans(config, Stream.TRAINING)[7]
     assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
-    assert not torch.equal(one.thickness, SimulatedScans(config, TRAIN)[8].thickness)
-    assert not torch.equal(one.thickness, SimulatedScans(config, VALIDATION)[7].thickness)
+    assert not torch.equal(one.thickness, SimulatedScans(config, Stream.TRAINING)[8].thickness)
+    assert not torch.equal(one.thickness, SimulatedScans(config, Stream.TRAINING_VALIDATION)[7].thickness)
     other = load_train_config("conv3", None, [*SMALL, "seed=2"])
-    assert not torch.equal(one.thickness, SimulatedScans(other, TRAIN)[7].thickness)
+    assert not torch.equal(one.thickness, SimulatedScans(other, Stream.TRAINING)[7].thickness)
 
 
 def test_noise_levels_are_the_usual_one_and_a_range():
     config = load_train_config("conv3", None, [*SMALL, "data.noise_share=0.5", "data.noise_range=[0.03, 0.1]"])
-    levels = [round(float(SimulatedScans(config, TRAIN)[i].noise), 6) for i in range(60)]
+    levels = [round(float(SimulatedScans(config, Stream.TRAINING)[i].noise), 6) for i in range(60)]
     usual = sum(level == 0.02 for level in levels)
     assert 15 < usual < 45
     assert all(0.03 <= level <= 0.1 for level in levels if level != 0.02)
-    assert {round(float(SimulatedScans(config, VALIDATION)[i].noise), 6) for i in range(20)} == {0.02}
+    assert {round(float(SimulatedScans(config, Stream.TRAINING_VALIDATION)[i].noise), 6) for i in range(20)} == {0.02}
 
 
 def test_simulated_signal_is_the_model_times_noise_and_no_batch_matters():

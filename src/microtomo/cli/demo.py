@@ -29,28 +29,25 @@ def demo(
     """Simulate scans, reconstruct them with every method, score them and draw pictures, a page and files."""
     import time
 
-    import torch
-
     from microtomo.io.atomic import writing
     from microtomo.materials import load_stack
     from microtomo.registry import list_methods
-    from microtomo.seeds import derive_seed
+    from microtomo.seeds import Stream
+    from microtomo.simulate.samples import draw_structures
     from microtomo.simulate.scans import simulate_scan
-    from microtomo.simulate.structures import make_structure
 
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     stack = load_stack("au-al-si")
-    layers = range(len(stack.layers))
-    perlin = [
-        make_structure(stack, "perlin", [derive_seed(SEED, 0, i, k) for k in layers], 128, 128) for i in range(samples)
-    ]
-    truths = {"perlin": torch.stack(perlin), "experimental": make_structure(stack, "experimental", [0, 0], 128, 128)}
+    truths = {
+        "perlin": draw_structures(stack, "perlin", SEED, Stream.SAMPLES, range(samples), 128, 128),
+        "experimental": draw_structures(stack, "experimental", SEED, Stream.SAMPLES, range(1), 128, 128)[0],
+    }
     scans = {
         name: simulate_scan(stack, truth, forward=forward, noise=NOISE, seed=SEED) for name, truth in truths.items()
     }
-    methods = [m.name for m in list_methods(task="sem") if m.ready(forward)]
+    methods = [m.name for m in list_methods(task="layers") if m.ready(forward)]
     _prepare(methods, scans["experimental"])
     recs = {m: {name: _reconstruct(scan, m, name) for name, scan in scans.items()} for m in methods}
     results = [_result(m, found, scans) for m, found in recs.items()]
@@ -88,12 +85,10 @@ def _reconstruct(scan: Scan, method: str, name: str) -> Reconstruction:
 
 
 def _result(method: str, found: dict[str, Reconstruction], scans: dict[str, Scan]) -> Result:
-    from microtomo.cli.evaluate import score
-    from microtomo.io.scans import Truth
+    from microtomo.inverse.evaluation import evaluate
     from microtomo.report.gallery import Result
-    from microtomo.viz.figures import array
 
-    scores = {name: score(rec, Truth(array(scans[name].truth), None)) for name, rec in found.items()}
+    scores = {name: evaluate(rec, scans[name]).as_dict() for name, rec in found.items()}
     test, experimental, rec = scores["perlin"], scores["experimental"], found["perlin"]
     return Result(method, test["miou"], experimental["miou"], test["rmse_nm"], rec.seconds / len(rec.thickness))
 

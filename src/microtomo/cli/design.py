@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,19 +132,18 @@ def _curves(question: Question) -> Curves:
     """Both curves of best choices with the evenly spaced ones; a bar on stderr meanwhile."""
     from dataclasses import replace
 
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from microtomo.cli.progress import progress
     from microtomo.inverse.design import best_choices, best_dose, evenly_spaced
     from microtomo.report.design import Curves
 
     count = min(len(question.stack.energies_kev), _MOST)
     a_scan, an_image = replace(question, dose="total"), replace(question, dose="image")
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task("choosing energies", total=2 * count)
+    with progress(2 * count, "choices") as show:
+        chosen: list[Choice] = []
 
         def advance(choice: Choice) -> None:
-            progress.advance(task)
+            chosen.append(choice)
+            show(len(chosen))
 
         best, best_per_image = (best_choices(q, count, advance) for q in (a_scan, an_image))
         dose, least = best_dose(question)

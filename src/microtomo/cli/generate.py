@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from microtomo.cli.lasting import Pace, resumable
 from microtomo.cli.options import GivenForward
-
-if TYPE_CHECKING:
-    from microtomo.simulate.workers import Progress
+from microtomo.cli.progress import progress, resumable, time_of
 
 
 def generate(
@@ -75,49 +70,21 @@ def generate(
         typer.echo(
             f"{expected.samples} samples, {expected.missing} to write\n"
             f"{_size_of(expected.bytes)} on disk, {_size_of(expected.free_bytes)} free\n"
-            f"about {_time_of(expected.seconds)}"
+            f"about {time_of(expected.seconds)}"
         )
         return
-    with resumable(f"finished shards stay in {out}"), _progress(configuration.total) as progress:
-        made = generate_dataset(configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=progress)
+    with resumable(f"finished shards stay in {out}"), progress(configuration.total, "samples") as show:
+        result = generate_dataset(configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=show)
     if as_json:
-        typer.echo(json.dumps(made.as_dict()))
+        typer.echo(json.dumps(result.as_dict()))
         return
-    typer.echo(made.path)
-    rate = f" at {made.written / made.seconds:.0f} samples/s" if made.written else ""
+    typer.echo(result.path)
+    rate = f" at {result.written / result.seconds:.0f} samples/s" if result.written else ""
     typer.echo(
-        f"{made.samples} samples, {made.written} written in {_time_of(made.seconds)}{rate}, {_size_of(made.bytes)}",
+        f"{result.samples} samples, {result.written} written in {time_of(result.seconds)}{rate}, "
+        f"{_size_of(result.bytes)}",
         err=True,
     )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Progress]:
-    """A bar on stderr with rate and time left; plain lines every ten seconds where stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            return Text(f"{task.speed:.0f} samples/s" if task.speed else "")
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(elapsed_when_finished=True))
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("", total=total)
-            yield lambda written: bar.update(task, completed=written)
-        return
-    pace = Pace()
-
-    def tell(written: int) -> None:
-        rate = pace.rate(written)
-        if rate is not None:
-            left = _time_of(max(0, total - written) / rate)
-            typer.echo(f"{written} of {total} samples, {rate:.0f} samples/s, {left} left", err=True)
-
-    yield tell
 
 
 def _size(text: str | None) -> tuple[int | None, int | None]:
@@ -146,11 +113,3 @@ def _mix(text: str | None) -> dict[str, float] | None:
 
 def _size_of(count: float) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _time_of(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +55,7 @@ def reconstruct(
     region = None if substrate is None else parse_region(substrate)
     options = dict(parse_setting(setting) for setting in settings or [])
 
+    from microtomo.cli.progress import progress
     from microtomo.errors import naming
     from microtomo.inverse.reconstruct import reconstruct as run
     from microtomo.io.atomic import check_output
@@ -75,10 +75,11 @@ def reconstruct(
         if batch is None:
             each = source.data.nbytes / (source.samples or 1)
             batch = max(1, min(64, int(_BATCH_BYTES / each)))
+        count = 1 if numbers is None else len(numbers)
         origin: dict[str, Any] = {"input": str(scan), "input_sha256": source.sha256()}
         if options:
             origin["options"] = options
-        with new_reconstruction(output, numbers, source.files, **origin) as writer, _progress(numbers) as advance:
+        with new_reconstruction(output, numbers, source.files, **origin) as writer, progress(count, "samples") as show:
             for part in source.batches(batch, chosen):
                 piece = source.read(part)
                 with naming(scan):
@@ -96,7 +97,7 @@ def reconstruct(
                     )
                 writer.add(rec, piece.truth)
                 tally.add(rec)
-                advance(1 if numbers is None else len(rec.thickness))
+                show(tally.samples)
     if as_json:
         typer.echo(json.dumps({"output": str(output), **tally.as_dict()}))
     else:
@@ -159,7 +160,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self._counts: dict[Any, int] = {}
-        self._pixels = self._fitted = self._samples = 0
+        self._pixels = self._fitted = self.samples = 0
         self._chi = self._seconds = self._noise = 0.0
         self._method = self._forward = ""
 
@@ -172,7 +173,7 @@ class _Tally:
         for code in Status:
             self._counts[code] = self._counts.get(code, 0) + int((status == code).sum())
         count = len(status) if status.ndim == 3 else 1
-        self._pixels, self._samples = self._pixels + status.size, self._samples + count
+        self._pixels, self.samples = self._pixels + status.size, self.samples + count
         finite = np.isfinite(chi)
         self._chi, self._fitted = self._chi + float(chi[finite].sum()), self._fitted + int(finite.sum())
         self._seconds += rec.seconds
@@ -183,8 +184,8 @@ class _Tally:
         return {
             "method": self._method,
             "forward": self._forward,
-            "samples": self._samples,
-            "noise": self._noise / self._samples,
+            "samples": self.samples,
+            "noise": self._noise / self.samples,
             "chi_square": self._chi / self._fitted if self._fitted else None,
             "status": {code.name.lower(): count / self._pixels for code, count in self._counts.items()},
             "seconds": self._seconds,
@@ -193,7 +194,7 @@ class _Tally:
     def line(self) -> str:
         told = self.as_dict()
         shares = ", ".join(f"{share:.1%} {name.replace('_', ' ')}" for name, share in told["status"].items() if share)
-        count = f"{self._samples} samples, " if self._samples > 1 else ""
+        count = f"{self.samples} samples, " if self.samples > 1 else ""
         fit = "none" if told["chi_square"] is None else f"{told['chi_square']:.2f}"
         return (
             f"{self._method} ({self._forward}): {count}{shares}; mean chi-square {fit}; "
@@ -218,42 +219,6 @@ def _check_device(device: str | None) -> None:
         raise MicrotomoError(f"unknown device {device!r}; {nearest(kind, ['cpu', 'cuda'])}")
     if kind == "cuda" and not torch.cuda.is_available():
         raise MicrotomoError("--device cuda: PyTorch sees no GPU: leave it out, or see `microtomo doctor`")
-
-
-def _progress(numbers: range | None) -> Any:
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    @contextmanager
-    def show() -> Any:
-        hidden = numbers is None or len(numbers) < 2 or not sys.stderr.isatty()
-        columns = (
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as progress:
-            task = progress.add_task("reconstruct", total=1 if numbers is None else len(numbers), rate="")
-
-            def advance(count: int) -> None:
-                progress.advance(task, count)
-                speed = progress.tasks[0].speed
-                progress.update(task, rate="" if speed is None else f"{speed:.2g} samples/s")
-
-            yield advance
-
-    return show()
 
 
 def _tell(message: str) -> None:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from microtomo.cli.lasting import Pace, resumable
-
-if TYPE_CHECKING:
-    from microtomo.reproduce.sem.work import Progress
+from microtomo.cli.progress import progress, resumable
 
 
 def sem(
@@ -33,45 +28,22 @@ def sem(
     Writes one page (index.html), the same as Markdown, tables as CSV and figures as PNG. Run it again to go on where it
     was interrupted.
     """
-    import os
-
     from microtomo.reproduce.sem.plan import QUICK, Settings
     from microtomo.reproduce.sem.run import reproduce
     from microtomo.settings import read_settings
+    from microtomo.simulate.workers import default_workers
 
     start = (QUICK if quick else Settings()).model_dump(mode="json") | ({"methods": method} if method else {})
     chosen = read_settings(Settings, None, settings or [], **start)
-    with resumable(f"what is finished stays in {output}"), _progress() as progress:
-        done = reproduce(output, chosen, workers or os.cpu_count() or 1, progress)
+    with resumable(f"what is finished stays in {output}"), progress() as show:
+        done = reproduce(
+            output, chosen, workers or default_workers(), lambda done, total, label: show(done, label, total)
+        )
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
     if as_json:
         typer.echo(json.dumps({"page": str(done.page), "computed": done.computed, "below": done.below}))
         return
     typer.echo(done.page)
-    told = "; ".join(done.below) if done.below else "none"
-    typer.echo(f"{done.computed} results computed. Below the published figures: {told}", err=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on stderr with the time left; plain lines every ten seconds where stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        text = TextColumn("{task.percentage:3.0f} % {task.description}")
-        with Progress(BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), text, console=console) as bar:
-            task = bar.add_task("starting", total=None)
-            yield lambda done, total, label: bar.update(task, completed=done, total=total, description=label)
-        return
-    pace = Pace()
-
-    def tell(done: float, total: float, label: str) -> None:
-        rate = pace.rate(done, 0.02 * total)
-        if rate is not None:
-            left = (total - done) / rate
-            typer.echo(f"{done / total:.0%}, about {left / 60:.1f} min left; {label}", err=True)
-
-    yield tell
+    below = "; ".join(done.below) if done.below else "none"
+    typer.echo(f"{done.computed} results computed. Below the published figures: {below}", err=True)

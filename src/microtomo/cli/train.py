@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.lasting import resumable
 from microtomo.cli.options import GivenForward
+from microtomo.cli.progress import resumable
 
 if TYPE_CHECKING:
     from microtomo.models.weights import Family
@@ -55,7 +55,7 @@ def train(
     Its weights serve `microtomo reconstruct` or `microtomo segment` with `--method NETWORK --set weights=FILE`.
     """
     from microtomo.errors import MicrotomoError, nearest
-    from microtomo.models.micrographs.unet import SEGMENTERS
+    from microtomo.models.micrographs.network import SEGMENTERS
     from microtomo.models.weights import SCANS
 
     known = [*SCANS.architectures, *SEGMENTERS.architectures]

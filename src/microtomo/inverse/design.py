@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
-from microtomo.inverse.leaderboard import TEST_SEED
 from microtomo.inverse.misfit import combinations
 from microtomo.inverse.reconstruct import reconstruct
 from microtomo.materials import Stack
@@ -19,9 +18,9 @@ from microtomo.metrics import thickness_scores
 from microtomo.physics.detector import Detector
 from microtomo.physics.forward import DEFAULT, forward_class, forward_model
 from microtomo.physics.information import image_information, precision_nm
-from microtomo.seeds import derive_seed
+from microtomo.seeds import TEST_SEED, Stream, derive_seed
+from microtomo.simulate.samples import draw_structures
 from microtomo.simulate.scans import simulate_scan
-from microtomo.simulate.structures import make_structure
 
 DOSES = ("total", "image")
 """What stays the same when images are left out: the dose of the whole scan, or that of an image."""
@@ -215,9 +214,7 @@ def run_checks(
 
 
 def _lithography(stack: Stack, samples: int) -> Tensor:
-    layers = range(len(stack.layers))
-    seeds = [[derive_seed(TEST_SEED, 3, i, k) for k in layers] for i in range(samples)]
-    return torch.stack([make_structure(stack, "lithography", each, _SIZE, _SIZE) for each in seeds])
+    return draw_structures(stack, "lithography", TEST_SEED, Stream.DESIGN_STRUCTURES, range(samples), _SIZE, _SIZE)
 
 
 def _patches(question: Question, samples: int) -> Tensor:
@@ -226,7 +223,7 @@ def _patches(question: Question, samples: int) -> Tensor:
     side = max(_PATCHES, math.ceil(count**0.5))
     images = []
     for i in range(samples):
-        draw = np.random.Generator(np.random.Philox(key=derive_seed(TEST_SEED, 4, i, 0)))
+        draw = np.random.Generator(np.random.Philox(key=derive_seed(TEST_SEED, Stream.DESIGN_PATCHES, i, 0)))
         order = torch.from_numpy(draw.permutation(np.resize(np.arange(count), side * side)))
         image = question.thickness[:, order].reshape(-1, side, side)
         images.append(image.repeat_interleave(_PATCH, 1).repeat_interleave(_PATCH, 2))

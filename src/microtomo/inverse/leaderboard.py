@@ -6,8 +6,8 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -17,19 +17,13 @@ from microtomo.metrics import thickness_scores, voxel_scores
 from microtomo.physics.detector import Detector
 from microtomo.physics.forward import forward_model
 from microtomo.registry import Method
-from microtomo.reproduce.sem.published import EXPERIMENTAL
 from microtomo.scan import Scan
-from microtomo.seeds import NOISE, derive_seed
+from microtomo.seeds import NOISE, TEST_SEED, TRIAL_STRUCTURES, Stream, derive_seed
+from microtomo.simulate.samples import draw_structures
 from microtomo.simulate.scans import record
-from microtomo.simulate.structures import make_structure
 from microtomo.voxels import thickness_to_volume
 
-TEST_SEED = 20_301_122
-"""Seed of the structures that figures are reported on; nothing was chosen or trained on them."""
-VALIDATION_SEED = 20_301_101
-"""Seed of the structures that settings are chosen on."""
 SAMPLES = 40
-SCORES = Path(__file__).parents[1] / "weights" / "scores.json"
 
 
 @dataclass(frozen=True)
@@ -76,12 +70,10 @@ def scans_of(trial: Trial, samples: int, seed: int, stack: Stack, first: int = 0
     Samples ``first`` to ``first + samples``: each is the same in whatever batch it comes.
     """
     numbers = range(1) if trial.kind == "experimental" else range(first, first + samples)
-    model = forward_model(trial.forward, stack)
-    layers, detector = range(len(stack.layers)), Detector(noise=trial.noise)
-    seeds = [[derive_seed(seed, 2, i, k) for k in layers] for i in numbers]
-    truth = [make_structure(stack, trial.kind, each, size, size) for each in seeds]
+    model, detector = forward_model(trial.forward, stack), Detector(noise=trial.noise)
+    truth = draw_structures(stack, trial.kind, seed, TRIAL_STRUCTURES, numbers, size, size)
     data = [
-        record(thickness, model, detector, derive_seed(seed, 0, i, NOISE))
+        record(thickness, model, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE))
         for i, thickness in zip(numbers, truth, strict=True)
     ]
     return Scan(
@@ -90,7 +82,7 @@ def scans_of(trial: Trial, samples: int, seed: int, stack: Stack, first: int = 0
         stack=stack,
         forward=trial.forward,
         noise=trial.noise,
-        truth=torch.stack(truth),
+        truth=truth,
     )
 
 
@@ -98,27 +90,22 @@ def run_trial(trial: Trial, method: Method, samples: int = SAMPLES, seed: int = 
     """Reconstruct the scans of a trial one by one (noise level estimated from each) and score them."""
     stack = load_stack("au-al-si")
     scan = scans_of(trial, samples, seed, stack)
-    found, seconds = [], []
+    recs, seconds = [], []
     for signal in scan.data:
         started = time.perf_counter()
-        found.append(reconstruct(signal, method.name, forward=trial.forward, stack=stack))
+        recs.append(reconstruct(signal, method.name, forward=trial.forward, stack=stack))
         seconds.append(time.perf_counter() - started)
     classes = ["empty", *stack.symbols]
     truth = torch.as_tensor(scan.truth)
-    voxels = voxel_scores(torch.stack([rec.volume for rec in found]), thickness_to_volume(truth), classes)
+    voxels = voxel_scores(torch.stack([rec.volume for rec in recs]), thickness_to_volume(truth), classes)
     maps = thickness_scores(
-        torch.stack([rec.thickness for rec in found]), truth, torch.stack([rec.uncertainty for rec in found])
+        torch.stack([rec.thickness for rec in recs]), truth, torch.stack([rec.uncertainty for rec in recs])
     )
-    published = None
-    if trial.name == "test set":
-        published = method.published_miou
-    elif trial.kind == "experimental":
-        published = EXPERIMENTAL[method.name][0] if method.name in EXPERIMENTAL else None
     return Entry(
         trial=trial.name,
         method=method.name,
-        samples=len(found),
-        published=published,
+        samples=len(recs),
+        published=method.published_score(trial.name),
         miou=voxels.miou,
         pooled_miou=voxels.pooled_miou,
         mrecall=voxels.mrecall,
@@ -136,7 +123,7 @@ def run_all(
     seed: int = TEST_SEED,
     done: Callable[[Entry], None] = lambda entry: None,
 ) -> list[Entry]:
-    """Every method in every trial that it is ready for; ``done`` is told of each."""
+    """Every method in every trial that it is ready for; ``done`` is called with each entry."""
     entries = []
     for trial in TRIALS:
         for method in methods:
@@ -146,15 +133,7 @@ def run_all(
     return entries
 
 
-def as_json(entries: Iterable[Entry], samples: int, seed: int, machine: str) -> str:
-    """Entries with what they were measured on."""
-    told = {"samples": samples, "seed": seed, "machine": machine, "entries": [asdict(entry) for entry in entries]}
-    return json.dumps(told, indent=1)
-
-
-def known_scores(trial: str = "test set") -> dict[str, float]:
-    """mIoU of each method in a trial, as measured for this version (`microtomo evaluate --all`)."""
-    if not SCORES.is_file():
-        return {}
-    entries = json.loads(SCORES.read_text())["entries"]
-    return {entry["method"]: entry["miou"] for entry in entries if entry["trial"] == trial}
+def as_json(entries: Iterable[Any], samples: int, seed: int, machine: str) -> str:
+    """Entries (data classes) with what they were measured on; ``weights/scores-TASK.json`` keeps that of a release."""
+    summary = {"samples": samples, "seed": seed, "machine": machine, "entries": [asdict(entry) for entry in entries]}
+    return json.dumps(summary, indent=1)

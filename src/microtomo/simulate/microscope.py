@@ -19,7 +19,7 @@ from microtomo.materials import Stack, load_stack
 from microtomo.physics.detector import Detector, detect
 from microtomo.physics.forward import DEFAULT, forward_model
 from microtomo.scan import Array, Scan, as_tensor
-from microtomo.seeds import NOISE, derive_seed
+from microtomo.seeds import NOISE, Stream, derive_seed
 
 
 class Microscope(BaseModel):
@@ -81,7 +81,7 @@ def simulate_acquisition(
     signal = forward_model(forward, stack)(depth.double())
     field = torch.stack([_shifted(s, dy, dx, margin) for s, (dy, dx) in zip(signal, drift, strict=True)])
     inner = (..., slice(margin, -margin), slice(margin, -margin))
-    noise_seed = derive_seed(seed, 0, 0, NOISE)
+    noise_seed = derive_seed(seed, Stream.SAMPLES, 0, NOISE)
     counts = detect(field, microscope.detector, noise_seed).round().clamp(0, 2**microscope.bits - 1)
     ideal = microscope.detector.model_copy(update={"gain": (1.0,), "offset": (0.0,)})
     still = Scan(

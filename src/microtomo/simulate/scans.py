@@ -13,7 +13,7 @@ from microtomo.materials import Stack, load_stack
 from microtomo.physics.detector import Detector, detect
 from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
 from microtomo.scan import Array, Scan, as_tensor, like
-from microtomo.seeds import NOISE, derive_seed
+from microtomo.seeds import NOISE, Stream, derive_seed
 
 
 def simulate_scan(
@@ -62,7 +62,9 @@ def simulate_scan(
     _check_thickness(depth, stack)
     detector = detector or _gaussian(noise)
     batch = depth if depth.ndim == 4 else depth[None]
-    samples = [record(sample, model, detector, derive_seed(seed, 0, i, NOISE)) for i, sample in enumerate(batch)]
+    samples = [
+        record(sample, model, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE)) for i, sample in enumerate(batch)
+    ]
     data = torch.stack(samples) if depth.ndim == 4 else samples[0]
     return Scan(
         data=like(data, thickness),

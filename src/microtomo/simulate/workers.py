@@ -1,4 +1,7 @@
-"""Where shards are written: worker processes of this machine or a Dask cluster; both survive a killed worker."""
+"""Jobs that write their result once and for all: in this process, in worker processes or on a Dask cluster.
+
+A worker that is killed is replaced, and what it left undone is done again.
+"""
 
 from __future__ import annotations
 
@@ -13,148 +16,183 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import torch
 
 from microtomo.errors import MicrotomoError
-from microtomo.simulate.dataset import DatasetConfig
-from microtomo.simulate.shards import is_complete, write_shard
 
-_ATTEMPTS = 3
-Progress = Callable[[int], None]
-"""Told how many samples have been written by now."""
+_ATTEMPTS = 3  # pools without a finished job, one after the other, before all is given up
+_POLL_S = 0.2  # between looks at workers
+_GRACE_S = 1.0  # for a worker that is told to stop to remove its half-written file
+_CLUSTER_TIMEOUT_S = 10.0  # until the scheduler of a cluster must have answered
 
-
-def run_here(
-    config: DatasetConfig, seed: int, folder: Path, missing: Sequence[int], threads: int, progress: Progress
-) -> None:
-    """Write the shards ``missing`` one after the other with a few threads: right for a few seconds of work, which is
-    what worker processes take to start."""
-    shards = config.shards()
-    before = 0
-
-    def on_sample(count: int) -> None:
-        progress(before + count)
-
-    for index in missing:
-        write_shard(config, seed, index, folder, on_sample, threads)
-        before += shards[index].stop - shards[index].start
+Advance = Callable[[float], None]
+"""Called inside a job with its share that is done, 0 to 1; raises where the job is to stop."""
+Progress = Callable[[float, str], None]
+"""Called with the weight of everything that is done by now, and the label of the job that was finished last."""
 
 
-def run_local(
-    config: DatasetConfig, seed: int, folder: Path, missing: Sequence[int], workers: int, progress: Progress
-) -> None:
-    """Write the shards ``missing`` in worker processes; what a killed worker leaves undone is done by new ones.
+def unobserved(share: float) -> None:
+    """An :data:`Advance` that nobody listens to."""
 
-    Raises MicrotomoError when a shard cannot be written or workers die three times without finishing a shard.
+
+class Job(Protocol):
+    """Work that leaves a result in a folder. It is pickled on its way to a worker."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in a line of progress."""
+
+    @property
+    def weight(self) -> float:
+        """How much work it is, in units that all jobs of a run share: seconds, samples."""
+
+    def done(self, folder: Path) -> bool:
+        """Whether its result is there, whole."""
+
+    def run(self, folder: Path, advance: Advance = unobserved) -> None:
+        """Compute the result and write it whole or not at all."""
+
+
+def default_workers() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_here(jobs: Sequence[Job], folder: Path, progress: Progress) -> None:
+    """Run jobs one after the other in this process: right for what takes seconds, as worker processes do
+    to start."""
+    before = 0.0
+    for job in jobs:
+
+        def advance(share: float, before: float = before, job: Job = job) -> None:
+            progress(before + share * job.weight, job.label)
+
+        job.run(folder, advance)
+        before += job.weight
+        progress(before, job.label)
+
+
+def run_in_workers(jobs: Sequence[Job], folder: Path, workers: int, progress: Progress) -> None:
+    """Run jobs in processes of one thread each, in the order given.
+
+    Raises MicrotomoError when a job fails, or workers die three times without finishing one.
     """
-    context = multiprocessing.get_context("spawn")
-    counts = context.RawArray(
-        "Q", len(config.shards())
-    )  # samples of each shard; no locks that a dead worker could hold
-    stop = context.RawValue("b", 0)
-    attempts = 0
-    while missing:
-        pool = ProcessPoolExecutor(
-            min(workers, len(missing)), mp_context=context, initializer=_start_worker, initargs=(counts, stop)
-        )
-        try:
-            with _interrupts_blocked():  # the workers inherit it: Ctrl-C is for this process, which tells them
-                waiting: set[Future[None]] = {
-                    pool.submit(_write_in_worker, config, seed, index, folder) for index in missing
-                }
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                progress(sum(counts))
-        except BrokenProcessPool:
-            pass
-        except BaseException:
-            stop.value = 1
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        left = _incomplete(config, seed, folder, missing)
-        attempts = attempts + 1 if len(left) == len(missing) else 0
-        missing = left
-        _give_up_after(attempts, folder)
+    total = sum(job.weight for job in jobs)
+
+    def run_round(left: Sequence[Job]) -> None:
+        before = total - sum(job.weight for job in left)
+        _run_in_pool(left, folder, workers, lambda done, label: progress(before + done, label))
+
+    _until_done(jobs, folder, run_round)
 
 
-def run_on_cluster(
-    config: DatasetConfig, seed: int, folder: Path, missing: Sequence[int], address: str, progress: Progress
-) -> None:
-    """Write the shards ``missing`` on a Dask cluster whose workers see ``folder`` under the same path.
+def run_on_cluster(jobs: Sequence[Job], folder: Path, address: str, progress: Progress) -> None:
+    """Run jobs on a Dask cluster whose workers see ``folder`` under the same path.
 
-    Raises MicrotomoError when Dask is not installed, the scheduler does not answer or a shard cannot be written.
+    Raises MicrotomoError when Dask is not installed, the scheduler does not answer or a job fails.
     """
     try:
         from distributed import Client, KilledWorker, as_completed
     except ImportError:
         raise MicrotomoError("--scheduler needs Dask: install it with pip install 'microtomo[cluster]'") from None
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = Client(address, timeout=_CLUSTER_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise MicrotomoError(f"no Dask scheduler answers at {address} ({error}): check the address") from None
-    shards = config.shards()
-    written = 0
-    attempts = 0
+    done = 0.0
+
+    def run_round(left: Sequence[Job]) -> None:
+        nonlocal done
+        futures = {client.submit(job.run, folder, pure=False): job for job in left}
+        for future in as_completed(futures, loop=client.loop):
+            try:
+                future.result()
+            except KilledWorker:
+                continue
+            done += futures[future].weight
+            progress(done, futures[future].label)
+
     with client:
-        while missing:
-            futures = {client.submit(write_shard, config, seed, index, folder, pure=False): index for index in missing}
-            for future in as_completed(futures, loop=client.loop):
-                try:
-                    future.result()
-                except KilledWorker:
-                    continue
-                shard = shards[futures[future]]
-                written += shard.stop - shard.start
-                progress(written)
-            left = _incomplete(config, seed, folder, missing)
-            attempts = attempts + 1 if len(left) == len(missing) else 0
-            missing = left
-            _give_up_after(attempts, folder)
+        _until_done(jobs, folder, run_round)
 
 
-def _incomplete(config: DatasetConfig, seed: int, folder: Path, candidates: Sequence[int]) -> list[int]:
-    shards = config.shards()
-    return [i for i in candidates if not is_complete(shards[i].path(folder), config, seed, shards[i])]
+def _until_done(jobs: Sequence[Job], folder: Path, run_round: Callable[[Sequence[Job]], None]) -> None:
+    attempts = 0
+    while jobs:
+        run_round(jobs)
+        left = [job for job in jobs if not job.done(folder)]
+        attempts = attempts + 1 if len(left) == len(jobs) else 0
+        jobs = left
+        if attempts >= _ATTEMPTS:
+            raise MicrotomoError(
+                f"{folder}: workers stopped {attempts} times without finishing a job: take fewer --workers if memory "
+                "is short; check that every worker sees this folder, and that a script which starts this guards itself "
+                'with if __name__ == "__main__"'
+            )
 
 
-def _give_up_after(attempts: int, folder: Path) -> None:
-    if attempts >= _ATTEMPTS:
-        raise MicrotomoError(
-            f"{folder}: workers stopped {attempts} times without finishing a shard: check memory, that every worker "
-            'sees this folder, and that a script which starts this guards itself with if __name__ == "__main__"'
-        )
+def _run_in_pool(jobs: Sequence[Job], folder: Path, workers: int, progress: Progress) -> None:
+    """One pool of workers; returns early where one of them is killed."""
+    context = multiprocessing.get_context("spawn")
+    shares = context.RawArray("d", len(jobs))  # without a lock, which a dead worker could hold
+    stop = context.RawValue("b", 0)
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (shares, stop))
+    label = ""
+    try:
+        with _interrupts_blocked():  # workers inherit it: Ctrl-C is for this process, which stops them
+            waiting: dict[Future[None], Job] = {
+                pool.submit(_run_job, job, i, folder): job for i, job in enumerate(jobs)
+            }
+        while waiting:
+            finished, _ = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+                label = waiting.pop(future).label
+            progress(sum(share * job.weight for share, job in zip(shares, jobs, strict=True)), label)
+    except BrokenProcessPool:
+        pass
+    except BaseException:
+        stop.value = 1
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-_counts: Any = None
+_shares: Any = None
 _stop: Any = None
 
 
-def _start_worker(counts: Any, stop: Any) -> None:
-    global _counts, _stop
-    _counts, _stop = counts, stop
-    threading.Thread(target=_follow_parent, daemon=True).start()
+def _start_worker(shares: Any, stop: Any) -> None:
+    global _shares, _stop
+    _shares, _stop = shares, stop
+    import numba
+
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _follow_parent() -> None:
-    """End this worker when its parent is gone, however that ended."""
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone, however that ended, or says so."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for([parent.sentinel])
-        _stop.value = 1
-        time.sleep(1)
-        os._exit(1)
+    while parent is not None and not _stop.value:
+        if wait_for([parent.sentinel], timeout=_POLL_S):
+            break
+    _stop.value = 1
+    time.sleep(_GRACE_S)
+    os._exit(1)
 
 
-def _write_in_worker(config: DatasetConfig, seed: int, index: int, folder: Path) -> None:
-    def on_sample(count: int) -> None:
-        _counts[index] = count
+def _run_job(job: Job, index: int, folder: Path) -> None:
+    def advance(share: float) -> None:
+        _shares[index] = share
         if _stop.value:
             raise MicrotomoError("stopped")
 
-    write_shard(config, seed, index, folder, on_sample)
+    job.run(folder, advance)
+    _shares[index] = 1.0
 
 
 @contextmanager

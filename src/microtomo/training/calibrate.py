@@ -13,8 +13,9 @@ from microtomo.metrics import voxel_scores
 from microtomo.models.scans.evidence import NOISES
 from microtomo.models.scans.heads import LevelsHead, ThicknessHead, VoxelHead
 from microtomo.models.scans.network import SemNetwork
+from microtomo.seeds import Stream
 from microtomo.training.config import TrainConfig
-from microtomo.training.data import VALIDATION, SimulatedScans, simulate
+from microtomo.training.data import SimulatedScans, simulate
 from microtomo.voxels import thickness_to_volume
 
 _SAMPLES = 64
@@ -27,7 +28,7 @@ _SLACKS = torch.linspace(0, 0.02, 21)  # in shares of a layer's range
 
 
 def calibrate(network: SemNetwork, config: TrainConfig, samples: int = _SAMPLES) -> None:
-    """Set the buffers of the head on validation samples.
+    """Set the buffers of the head on samples of a stream of their own, neither trained on nor scored.
 
     The deviation of each layer is scaled so that 95 % of the pixels lie within 1.96 of it, on Perlin terraces as
     published; levels get the mean thickness that they held; the scan's likelihood and the votes of pixels get the say
@@ -67,8 +68,8 @@ def _config(config: TrainConfig, kinds: dict[str, float]) -> TrainConfig:
 
 
 def _scans(config: TrainConfig, samples: int, noise: float | None = None) -> Iterator[tuple[Tensor, Tensor, Problem]]:
-    """Signal, true thickness and noise of validation samples, one by one; at another relative noise on request."""
-    source, shape = SimulatedScans(config, VALIDATION), config.network
+    """Signal, true thickness and noise of samples, one by one; at another relative noise on request."""
+    source, shape = SimulatedScans(config, Stream.CALIBRATION), config.network
     for i in range(samples):
         _, thickness, usual, seed = source[i]
         level = usual[None] if noise is None else torch.full_like(usual[None], noise)
@@ -79,7 +80,7 @@ def _scans(config: TrainConfig, samples: int, noise: float | None = None) -> Ite
 def _estimates(
     network: SemNetwork, config: TrainConfig, samples: int, noise: float | None = None
 ) -> Iterator[tuple[Estimate, Tensor]]:
-    """Estimates and true thickness of validation samples, Perlin terraces, one by one."""
+    """Estimates and true thickness of samples, Perlin terraces, one by one."""
     device = next(network.parameters()).device
     for signal, thickness, problem in _scans(_config(config, {"perlin": 1.0}), samples, noise):
         found = network.estimate(signal.to(device), problem)
@@ -122,7 +123,7 @@ def _choose_weighing(network: SemNetwork, head: LevelsHead | VoxelHead, config: 
 
 def _level_means(head: LevelsHead, config: TrainConfig, samples: int) -> Tensor:
     """Mean thickness of each level over structures as in training; a level that never came keeps its middle."""
-    source = SimulatedScans(config, VALIDATION)
+    source = SimulatedScans(config, Stream.CALIBRATION)
     total, count = torch.zeros(head.channels, dtype=torch.float64), torch.zeros(head.channels, dtype=torch.float64)
     for i in range(4 * samples):
         thickness = source[i].thickness[None]

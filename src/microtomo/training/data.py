@@ -14,34 +14,31 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from microtomo.physics.detector import Detector
 from microtomo.physics.forward import ForwardModel
-from microtomo.seeds import KIND, NOISE, derive_seed
+from microtomo.seeds import KIND, NOISE, Stream, derive_seed
+from microtomo.simulate.samples import draw_structure
 from microtomo.simulate.scans import record
-from microtomo.simulate.structures import make_structure
 from microtomo.training.batch import Batch
 from microtomo.training.config import TrainConfig
 from microtomo.training.stored import StoredScans
 
-TRAIN, VALIDATION = 0, 1
-
 
 class SimulatedScans(Dataset[Batch]):
-    """Sample i of a split depends on (configuration, seed, split, i) alone; there is no last one."""
+    """Sample i of a stream depends on (configuration, seed, stream, i) alone; there is no last one."""
 
-    def __init__(self, config: TrainConfig, split: int) -> None:
-        self.config, self.split = config, split
+    def __init__(self, config: TrainConfig, stream: Stream) -> None:
+        self.config, self.stream = config, stream
 
     def __getitem__(self, i: int) -> Batch:
         data, stack, seed = self.config.data, self.config.network.stack, self.config.seed
-        draw = np.random.Generator(np.random.Philox(key=derive_seed(seed, self.split, i, KIND)))
+        draw = np.random.Generator(np.random.Philox(key=derive_seed(seed, self.stream, i, KIND)))
         weights = np.array(list(data.structures.values()))
         kind = list(data.structures)[int(draw.choice(len(weights), p=weights / weights.sum()))]
         noise = data.noise
-        if self.split == TRAIN and draw.uniform() >= data.noise_share:
+        if self.stream == Stream.TRAINING and draw.uniform() >= data.noise_share:
             low, high = data.noise_range
             noise = low * (high / low) ** draw.uniform()
-        seeds = [derive_seed(seed, self.split, i, k) for k in range(len(stack.layers))]
-        thickness = make_structure(stack, kind, seeds, data.height, data.width)
-        noise_seed = derive_seed(seed, self.split, i, NOISE) >> 1  # tensors hold signed numbers
+        thickness = draw_structure(stack, kind, seed, self.stream, i, data.height, data.width)
+        noise_seed = derive_seed(seed, self.stream, i, NOISE) >> 1  # tensors hold signed numbers
         return Batch(torch.empty(0), thickness, torch.tensor(noise), torch.tensor(noise_seed))
 
 
@@ -87,7 +84,7 @@ class ScanData(pl.LightningDataModule):
         rank, world = self.trainer.global_rank, self.trainer.world_size
         if config.data.path is None:
             fresh = Consecutive(epoch * config.data.epoch, config.data.epoch, rank, world)
-            return self._loader(SimulatedScans(config, TRAIN), fresh)
+            return self._loader(SimulatedScans(config, Stream.TRAINING), fresh)
         source = StoredScans(config, "train", epoch)
         return self._loader(source, Consecutive(0, min(len(source), config.data.epoch), rank, world))
 
@@ -97,9 +94,10 @@ class ScanData(pl.LightningDataModule):
         config = self.config
         rank, world = self.trainer.global_rank, self.trainer.world_size
         if config.data.path is None:
-            return self._loader(SimulatedScans(config, VALIDATION), Consecutive(0, config.data.validation, rank, world))
-        source = StoredScans(config, "validation", 0)
-        return self._loader(source, Consecutive(0, min(len(source), config.data.validation), rank, world))
+            source = SimulatedScans(config, Stream.TRAINING_VALIDATION)
+            return self._loader(source, Consecutive(0, config.data.validation, rank, world))
+        stored = StoredScans(config, "validation", 0)
+        return self._loader(stored, Consecutive(0, min(len(stored), config.data.validation), rank, world))
 
     def _loader(self, source: Dataset[Batch], sampler: Sampler[int]) -> DataLoader[Any]:
         return DataLoader(

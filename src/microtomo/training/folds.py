@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.io.atomic import writing
-from microtomo.models.micrographs.unet import ARCHITECTURES, SEGMENTERS, run
+from microtomo.models.micrographs.network import SEGMENTERS, run
 from microtomo.models.weights import network_of
 from microtomo.tem.protocol import Segmenter, trained_by
 from microtomo.tem.segmentation import Segmentation
@@ -79,5 +79,5 @@ def _digest(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> str:
     return found.hexdigest()[:12]
 
 
-for _name in ARCHITECTURES:
+for _name in FIRST:
     trained_by(_name)(lambda folder, name=_name: FoldTrainer(name, folder))  # type: ignore[misc]

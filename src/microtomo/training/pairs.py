@@ -10,24 +10,23 @@ from typing import Annotated, Any, NamedTuple
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializeAsAny
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.models.micrographs.unet import ARCHITECTURES, SegmenterConfig
-from microtomo.seeds import KIND, derive_seed
+from microtomo.models.micrographs.network import ARCHITECTURES, SegmenterConfig
+from microtomo.seeds import KIND, Stream, derive_seed
 from microtomo.settings import read_settings
 from microtomo.tem.graphene.synthetic import micrograph
 from microtomo.tem.illumination import normalise
 from microtomo.tem.protocol import read_labelled
 from microtomo.training.config import Count, OptimiserConfig, RunConfig, Samples, Share
-from microtomo.training.data import TRAIN, Consecutive, turned
+from microtomo.training.data import Consecutive, turned
 
 SHIPPED = "shipped"
 _SYNTHETIC_VALIDATION = 16  # images
-_CUT = 7
 
 
 class PairsConfig(Samples):
@@ -74,7 +73,7 @@ class SegmenterRun(RunConfig):
 
     metric, score = "jaccard", "Jaccard index"
 
-    network: SegmenterConfig
+    network: SerializeAsAny[SegmenterConfig]
     data: PairsConfig = PairsConfig()
     optimiser: SegmenterOptimiser = SegmenterOptimiser()
     epochs: Count = 20
@@ -112,7 +111,7 @@ class PairSamples(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         data = self.config.data
-        draw = np.random.Generator(np.random.Philox(key=derive_seed(self.config.seed, TRAIN, i, KIND)))
+        draw = np.random.Generator(np.random.Philox(key=derive_seed(self.config.seed, Stream.TRAINING, i, KIND)))
         made_up = draw.random() < data.synthetic_share or not self.pools[0][1]
         pairs, images = self.pools[made_up and bool(self.pools[1][1])]
         number = int(draw.integers(len(images)))
@@ -224,9 +223,8 @@ def split(pairs: Pairs, data: PairsConfig, seed: int) -> tuple[list[int], list[i
         return list(range(count)), []
     sessions = [pairs.names[i][: data.session] if data.session and pairs.names else str(i) for i in range(count)]
     held: set[str] = set()
-    for session in np.random.Generator(np.random.Philox(key=derive_seed(seed, 0, 0, _CUT))).permutation(
-        sorted(set(sessions))
-    ):
+    draw = np.random.Generator(np.random.Philox(key=derive_seed(seed, Stream.HELD_OUT, 0, 0)))
+    for session in draw.permutation(sorted(set(sessions))):
         if sum(s in held for s in sessions) >= data.validation * count:
             break
         held.add(str(session))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from microtomo.models.micrographs.unet import SEGMENTERS, Segmenter, shipped
+from microtomo.models.micrographs.network import SEGMENTERS, SegmenterNetwork, build_segmenter, shipped
 from microtomo.models.weights import network_of, take_over
 from microtomo.training.module import RunModule
 from microtomo.training.pairs import SHIPPED, SegmenterRun
@@ -17,12 +17,12 @@ from microtomo.training.pairs import SHIPPED, SegmenterRun
 class SegmenterTraining(RunModule):
     """A network for micrographs. Validation scores the averaged weights by the Jaccard index of all pixels."""
 
-    network: Segmenter
+    network: SegmenterNetwork
 
     def __init__(self, config: SegmenterRun, steps: int) -> None:
         super().__init__(config, steps)
         self.config = config
-        self.network = Segmenter(config.network)
+        self.network = build_segmenter(config.network)
         self.counts = torch.zeros(2, dtype=torch.float64)  # no buffer: those are averaged
 
     def start_from(self, path: Path) -> None:

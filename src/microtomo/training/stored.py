@@ -10,12 +10,10 @@ from torch.utils.data import Dataset
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.sources import open_scan
-from microtomo.seeds import derive_seed
+from microtomo.seeds import Stream, derive_seed
 from microtomo.simulate.shards import INDEX
 from microtomo.training.batch import Batch
 from microtomo.training.config import TrainConfig
-
-_SHUFFLE = 7
 
 
 class StoredScans(Dataset[Batch]):
@@ -45,7 +43,7 @@ class StoredScans(Dataset[Batch]):
         if forward is not None and forward != network.forward:
             raise MicrotomoError(f"{self.path}: was made with forward model {forward}: set network.forward={forward}")
         self.noise = config.data.noise if noise is None else noise
-        seed = derive_seed(config.seed, _SHUFFLE, epoch, 0)
+        seed = derive_seed(config.seed, Stream.SHUFFLE, epoch, 0)
         self.order = np.random.Generator(np.random.Philox(key=seed)).permutation(self.count)
         self.seed, self.epoch = config.seed, epoch
 
@@ -57,7 +55,7 @@ class StoredScans(Dataset[Batch]):
         with open_scan(self.path) as source:
             scan = source.read(slice(number, number + 1))
         signal, truth = torch.as_tensor(scan.data[0]).float(), torch.as_tensor(np.asarray(scan.truth)[0]).float()
-        seed = derive_seed(self.seed, _SHUFFLE, self.epoch << 24 | number, 1) >> 1
+        seed = derive_seed(self.seed, Stream.SHUFFLE, self.epoch << 24 | number, 1) >> 1
         return Batch(signal, truth, torch.tensor(self.noise), torch.tensor(seed))
 
 

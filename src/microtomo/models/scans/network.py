@@ -16,7 +16,7 @@ from microtomo.materials import GivenStack, load_stack
 from microtomo.models.blocks import INPUTS
 from microtomo.models.scans.heads import LevelsHead, ThicknessHead, VoxelHead
 from microtomo.physics.forward import ForwardModel, ForwardName, forward_model
-from microtomo.registry import register
+from microtomo.registry import Published, register
 
 
 class Shape(BaseModel):
@@ -118,7 +118,7 @@ class SemNetwork(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def network(name: str, *, citation: str, published_miou: float) -> Callable[[type[Body]], type[Body]]:
+def network(name: str, *, citation: str, published: Published) -> Callable[[type[Body]], type[Body]]:
     """Decorator that makes a :class:`Body` an architecture and a method of the registry under ``name``."""
 
     def add(body: type[Body]) -> type[Body]:
@@ -137,7 +137,7 @@ def network(name: str, *, citation: str, published_miou: float) -> Callable[[typ
             return net.to(signal.device).estimate(signal, problem)
 
         run.__doc__ = body.__doc__
-        register(name, task="sem", citation=citation, published_miou=published_miou, weights=shipped)(run)
+        register(name, task="layers", citation=citation, published=published, weights=shipped)(run)
         return body
 
     return add

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import fft
 
 from microtomo.errors import MicrotomoError
-from microtomo.seeds import derive_seed
+from microtomo.seeds import MICROGRAPHS, derive_seed
 from microtomo.tem.graphene.fields import blob, smooth_field
 from microtomo.tem.graphene.lattice import bicrystal, sheet
 from microtomo.tem.graphene.phase_contrast import Optics, expose, phase_per_atom
@@ -82,7 +82,7 @@ def micrograph(seed: int, index: int = 0, conditions: Conditions | None = None) 
     Raises MicrotomoError for a seed or index out of range.
     """
     c = conditions or Conditions()
-    rng = np.random.default_rng(derive_seed(seed, 0, index, 0))
+    rng = np.random.default_rng(derive_seed(seed, MICROGRAPHS, index, 0))
     pixel_nm = _log_uniform(rng, c.pixel_nm)
     optics = Optics(
         rng.uniform(*c.defocus_nm) * rng.choice((-1, 1)),

@@ -26,14 +26,16 @@ from microtomo.metrics import VoxelScores, confusion_scores, voxel_confusion
 from microtomo.registry import get_method
 from microtomo.reproduce.sem.chart import cell_errors, chart_scans
 from microtomo.scan import Reconstruction, Scan
+from microtomo.simulate.workers import Advance, unobserved
 from microtomo.voxels import thickness_to_volume
 
 STACK = "au-al-si"
-_COSTS = {"map": 0.7, "likelihood": 1.0}  # seconds a scan of 128 x 128 pixels, about
+_SECONDS = {"map": 0.7, "likelihood": 1.0}  # a scan of 128 x 128 pixels, about, on one core
+_SECONDS_ELSE = 0.45
 
 
 @dataclass(frozen=True)
-class Task:
+class ReconstructionJob:
     """Structures ``first`` to ``first + count`` of a trial by one method; of the first ``kept`` the whole
     reconstruction is written as well."""
 
@@ -47,13 +49,13 @@ class Task:
 
     @property
     def label(self) -> str:
-        """What a person is told while it runs."""
+        """What it is called in a line of progress."""
         return f"{self.method}, {self.trial.kind}, {self.trial.forward}, {self.trial.noise:.1%} noise"
 
     @property
     def weight(self) -> float:
         """Seconds that it takes, about."""
-        return self.count * _COSTS.get(self.method, 0.45) * (self.size / 128) ** 2
+        return self.count * _SECONDS.get(self.method, _SECONDS_ELSE) * (self.size / 128) ** 2
 
     def described(self) -> dict[str, Any]:
         """Everything that decides the result."""
@@ -70,18 +72,18 @@ class Task:
         """Whether its result is there, whole."""
         return self.read(folder) is not None and (not self.kept or read_kept(self, folder) is not None)
 
-    def run(self, folder: Path) -> None:
+    def run(self, folder: Path, advance: Advance = unobserved) -> None:
         """Compute the result and write it. Raises MicrotomoError where it cannot be written."""
         stack = load_stack(STACK)
         scan = scans(self, stack)
-        found = [reconstruct(signal, self.method, forward=self.trial.forward, stack=stack) for signal in scan.data]
+        recs = [reconstruct(signal, self.method, forward=self.trial.forward, stack=stack) for signal in scan.data]
         classes = ["empty", *stack.symbols]
         truth = torch.as_tensor(scan.truth)
-        volumes = torch.stack([rec.volume for rec in found])
+        volumes = torch.stack([rec.volume for rec in recs])
         confusion = voxel_confusion(volumes, thickness_to_volume(truth), classes)
-        thickness = torch.stack([rec.thickness for rec in found])
+        thickness = torch.stack([rec.thickness for rec in recs])
         error = thickness.double() - truth.double()
-        inside = error.abs() <= 1.96 * torch.stack([rec.uncertainty for rec in found]).double() + 1e-9
+        inside = error.abs() <= 1.96 * torch.stack([rec.uncertainty for rec in recs]).double() + 1e-9
         result = {
             "confusion": confusion.long().tolist(),
             "squares": (error**2).mean((2, 3)).tolist(),
@@ -90,30 +92,30 @@ class Task:
         }
         path = self.path(folder)
         if self.kept:
-            write_reconstruction(path.with_suffix(".h5"), _joined(found[: self.kept]), truth=truth[: self.kept])
+            write_reconstruction(path.with_suffix(".h5"), _joined(recs[: self.kept]), truth=truth[: self.kept])
         with whole_file(path) as temporary, writing(path):
             temporary.write_text(json.dumps({"task": self.described(), **result}))
 
-    def read(self, folder: Path) -> Measured | None:
+    def read(self, folder: Path) -> Statistics | None:
         """The result, None where there is none that is whole."""
         try:
-            told = json.loads(self.path(folder).read_text())
-            if told["task"] != json.loads(json.dumps(self.described())):
+            stored = json.loads(self.path(folder).read_text())
+            if stored["task"] != json.loads(json.dumps(self.described())):
                 return None
-            cells = told["cells"]
-            measured = Measured(
-                torch.tensor(told["confusion"], dtype=torch.float64),
-                torch.tensor(told["squares"], dtype=torch.float64),
-                torch.tensor(told["inside"], dtype=torch.float64),
+            cells = stored["cells"]
+            statistics = Statistics(
+                torch.tensor(stored["confusion"], dtype=torch.float64),
+                torch.tensor(stored["squares"], dtype=torch.float64),
+                torch.tensor(stored["inside"], dtype=torch.float64),
                 None if cells is None else torch.tensor(cells, dtype=torch.float64),
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return measured if measured.samples == self.count else None
+        return statistics if statistics.samples == self.count else None
 
 
 @dataclass(frozen=True)
-class Measured:
+class Statistics:
     """What tables and figures need of n structures: voxel counts (n, c, c), mean squared thickness error [nm^2] and
     share of pixels in their 95 % interval (n, l), and for charts the mean squared error by thickness (n, l, Au, Al)."""
 
@@ -144,31 +146,31 @@ class Measured:
         return [float(v) for v in self.squares.mean(0).sqrt()]
 
 
-def scans(task: Task, stack: Stack) -> Scan:
-    """The scans of a task with their truth."""
-    if task.trial.kind == "chart":
-        return chart_scans(stack, task.trial, task.first, task.count, task.size, task.seed)
-    return scans_of(task.trial, task.count, task.seed, stack, task.first, task.size)
+def scans(job: ReconstructionJob, stack: Stack) -> Scan:
+    """The scans of a job with their truth."""
+    if job.trial.kind == "chart":
+        return chart_scans(stack, job.trial, job.first, job.count, job.size, job.seed)
+    return scans_of(job.trial, job.count, job.seed, stack, job.first, job.size)
 
 
-def collect(tasks: Iterable[Task], folder: Path) -> Measured:
-    """The results of tasks together. Raises MicrotomoError where one is missing."""
-    read = [task.read(folder) for task in tasks]
+def collect(jobs: Iterable[ReconstructionJob], folder: Path) -> Statistics:
+    """The results of jobs together. Raises MicrotomoError where one is missing."""
+    read = [job.read(folder) for job in jobs]
     if any(one is None for one in read):
         raise MicrotomoError(f"{folder}: a result is missing or damaged: run the same command again")
-    found = [one for one in read if one is not None]
-    cells = [one.cells for one in found if one.cells is not None]
-    return Measured(
-        torch.cat([one.confusion for one in found]),
-        torch.cat([one.squares for one in found]),
-        torch.cat([one.inside for one in found]),
+    parts = [one for one in read if one is not None]
+    cells = [one.cells for one in parts if one.cells is not None]
+    return Statistics(
+        torch.cat([one.confusion for one in parts]),
+        torch.cat([one.squares for one in parts]),
+        torch.cat([one.inside for one in parts]),
         torch.cat(cells) if cells else None,
     )
 
 
-def read_kept(task: Task, folder: Path) -> tuple[Reconstruction, Truth] | None:
-    """The reconstructions that a task wrote, and their truth; None where they are not there, whole."""
-    path = task.path(folder).with_suffix(".h5")
+def read_kept(job: ReconstructionJob, folder: Path) -> tuple[Reconstruction, Truth] | None:
+    """The reconstructions that a job wrote, and their truth; None where they are not there, whole."""
+    path = job.path(folder).with_suffix(".h5")
     try:
         return read_reconstruction(path), read_truth(path)
     except MicrotomoError:
@@ -180,7 +182,7 @@ def _digest(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
 
 
-def _joined(found: Sequence[Reconstruction]) -> Reconstruction:
+def _joined(recs: Sequence[Reconstruction]) -> Reconstruction:
     names = ("thickness", "uncertainty", "volume", "chi_square", "status")
-    together: dict[str, Any] = {name: torch.stack([getattr(rec, name) for rec in found]) for name in names}
-    return replace(found[0], **together)
+    together: dict[str, Any] = {name: torch.stack([getattr(rec, name) for rec in recs]) for name in names}
+    return replace(recs[0], **together)

@@ -1,5 +1,5 @@
-"""Beyond the report: stability against noise, what one pixel can tell and what neighbours add, error by thickness, and
-what quality costs."""
+"""Figures that the report has not, and their numbers: stability against noise, error over the bound of one pixel, error
+by thickness, and what quality costs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from microtomo.physics.information import fisher_information, precision_nm
 from microtomo.reproduce.sem import published
 from microtomo.reproduce.sem.chart import levels_nm
 from microtomo.reproduce.sem.cost import Cost
-from microtomo.reproduce.sem.measure import STACK, Measured
 from microtomo.reproduce.sem.plan import NOISE
+from microtomo.reproduce.sem.reconstructions import STACK, Statistics
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
 
@@ -30,7 +30,7 @@ _SIDES = (
     (0.3, -1, "left", "top"), (0.3, 1, "left", "bottom"), (-0.3, -1, "right", "top"), (-0.3, 1, "right", "bottom"),
 )  # fmt: skip
 _SHARES = (10, 50, 90)  # percentiles of the pairs
-Sweep = Mapping[str, Mapping[float, Measured]]
+Sweep = Mapping[str, Mapping[float, Statistics]]
 """Results by method and relative noise."""
 MAPPED = ("tikhonov", "likelihood", "unet", "uvnet", "map")
 """Methods whose error is shown as a map."""
@@ -46,8 +46,9 @@ def noise_figure(sweeps: Mapping[str, Sweep]) -> Figure:
         for method, levels in methods.items():
             colour, marker = colours.method_style(method)
             noise = [100 * level for level in sorted(levels)]
-            found = [levels[level] for level in sorted(levels)]
-            score, error = np.array([m.scores.miou for m in found]), np.array([m.standard_error for m in found])
+            ordered = [levels[level] for level in sorted(levels)]
+            score = np.array([m.scores.miou for m in ordered])
+            error = np.array([m.standard_error for m in ordered])
             handles[method] = axis.errorbar(
                 noise, score, np.nan_to_num(error), color=colour, marker=marker, markersize=6, capsize=2,
                 linewidth=2.4 if method == "map" else 1.5, zorder=3 if method == "map" else 2,
@@ -80,22 +81,22 @@ def bound_nm(stack: Stack, contrast: str) -> np.ndarray:
     return np.asarray(precision_nm(fisher, stack, within_range=True).reshape(pairs.shape).numpy())
 
 
-def ratios(measured: Measured, stack: Stack, contrast: str) -> np.ndarray:
+def ratios(statistics: Statistics, stack: Stack, contrast: str) -> np.ndarray:
     """Thickness error over the bound (l, pair), for pairs of which both layers are there."""
-    assert measured.cells is not None, "measured on charts"
-    error = measured.cells.mean(0).sqrt().numpy()
+    assert statistics.cells is not None, "measured on charts"
+    error = statistics.cells.mean(0).sqrt().numpy()
     return np.asarray((error / bound_nm(stack, contrast))[:, 1:, 1:].reshape(len(error), -1))
 
 
 @styled
-def bound_figure(charts: Mapping[str, Mapping[str, Measured]]) -> Figure:
+def bound_figure(charts: Mapping[str, Mapping[str, Statistics]]) -> Figure:
     """Thickness error over the bound of one pixel: a dot is the median over pairs of thickness, a bar 80 % of them."""
     stack = load_stack(STACK)
     most = max(len(methods) for methods in charts.values())
     figure = new_figure(10.0, 0.9 + (0.6 + 0.27 * most) * len(charts))
     axes = figure.subplots(len(charts), len(stack.layers), squeeze=False, sharex=True)
     for row, (contrast, methods) in zip(axes, charts.items(), strict=True):
-        share = {m: ratios(found, stack, contrast) for m, found in methods.items()}
+        share = {m: ratios(statistics, stack, contrast) for m, statistics in methods.items()}
         ranked = sorted(share, key=lambda m: -float(np.median(share[m])))
         for k, axis in enumerate(row):
             axis.axvspan(1e-3, 1, color="#E8F1F8", zorder=0)
@@ -119,12 +120,12 @@ def bound_figure(charts: Mapping[str, Mapping[str, Measured]]) -> Figure:
 
 
 @styled
-def thickness_error_figure(found: Mapping[str, Measured], contrast: str) -> Figure:
+def thickness_error_figure(methods: Mapping[str, Statistics], contrast: str) -> Figure:
     """Root mean square error by gold and aluminium thickness: the bound of one pixel, then methods; a row a layer."""
     stack = load_stack(STACK)
     maps = {"bound of one pixel": bound_nm(stack, contrast)}
     for method in MAPPED:
-        if method in found and (cells := found[method].cells) is not None:
+        if method in methods and (cells := methods[method].cells) is not None:
             maps[method] = cells.mean(0).sqrt().numpy()
     levels = levels_nm(stack)
     figure = new_figure(1.3 + 1.75 * len(maps), 4.2, layout="compressed")
@@ -159,8 +160,8 @@ def cost_figure(quality: Mapping[str, float], costs: Mapping[str, Cost]) -> Figu
         wrong = max(1 - quality[method], 1e-5)
         area = 60.0 if cost.megabytes is None else 30 + 1.2 * cost.megabytes
         axis.scatter(cost.seconds, wrong, s=area, color=colours.method_style(method).colour, alpha=0.75, linewidth=0)
-        told = method if cost.megabytes is None else f"{method}, {cost.megabytes:.0f} MB"
-        dots.append((told, cost.seconds, wrong, area))
+        text = method if cost.megabytes is None else f"{method}, {cost.megabytes:.0f} MB"
+        dots.append((text, cost.seconds, wrong, area))
     axis.set(xscale="log", yscale="log", xlabel="time a scan [s]", ylabel="1 − mIoU, lower is better")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for side in (axis.xaxis, axis.yaxis):
@@ -185,15 +186,15 @@ def _label(figure: Figure, axis: Axes, dots: Sequence[tuple[str, float, float, f
     for text, x, y, area in dots:
         away = 3 + 0.5 * area**0.5
         for dx, dy, h, v in _SIDES:
-            told = axis.annotate(
+            label = axis.annotate(
                 text, (x, y), xytext=(away * dx, away * dy), textcoords="offset points", ha=h, va=v, fontsize=8
             )
-            box = told.get_window_extent()
+            box = label.get_window_extent()
             outside = box.x0 < axis.bbox.x0 or box.x1 > axis.bbox.x1
-            told.set_visible(not outside and not any(box.overlaps(other) for other in taken))
-            if told.get_visible():
+            label.set_visible(not outside and not any(box.overlaps(other) for other in taken))
+            if label.get_visible():
                 break
-        told.set_visible(True)
+        label.set_visible(True)
         taken.append(box)
 
 
@@ -204,29 +205,29 @@ def noise_columns(sweeps: Mapping[str, Sweep]) -> list[Sequence[str]]:
         for method, levels in methods.items():
             for noise in sorted(levels):
                 m = levels[noise]
-                told = (m.scores.miou, m.standard_error, m.scores.pooled_miou)
-                rows.append((contrast, method, f"{noise:g}", str(m.samples), *(f"{v:.4f}" for v in told)))
+                values = (m.scores.miou, m.standard_error, m.scores.pooled_miou)
+                rows.append((contrast, method, f"{noise:g}", str(m.samples), *(f"{v:.4f}" for v in values)))
     return rows
 
 
-def bound_columns(charts: Mapping[str, Mapping[str, Measured]]) -> list[Sequence[str]]:
+def bound_columns(charts: Mapping[str, Mapping[str, Statistics]]) -> list[Sequence[str]]:
     """Thickness error over the bound of one pixel by contrast, method and layer: percentiles over pairs."""
     stack = load_stack(STACK)
     rows: list[Sequence[str]] = [("contrast", "method", "layer", *(f"{share} % of pairs below" for share in _SHARES))]
     for contrast, methods in charts.items():
-        for method, found in methods.items():
-            for symbol, share in zip(stack.symbols, ratios(found, stack, contrast), strict=True):
+        for method, statistics in methods.items():
+            for symbol, share in zip(stack.symbols, ratios(statistics, stack, contrast), strict=True):
                 rows.append((contrast, method, symbol, *(f"{v:.4g}" for v in np.percentile(share, _SHARES))))
     return rows
 
 
-def error_columns(charts: Mapping[str, Mapping[str, Measured]]) -> list[Sequence[str]]:
+def error_columns(charts: Mapping[str, Mapping[str, Statistics]]) -> list[Sequence[str]]:
     """Root mean square error [nm] by contrast, method ("bound" for that of one pixel) and thickness [nm]."""
     stack = load_stack(STACK)
     levels = levels_nm(stack).tolist()
     rows: list[Sequence[str]] = [("contrast", "method", "Au [nm]", "Al [nm]", "rms error Au [nm]", "rms error Al [nm]")]
     for contrast, methods in charts.items():
-        errors = {m: found.cells.mean(0).sqrt().numpy() for m, found in methods.items() if found.cells is not None}
+        errors = {m: s.cells.mean(0).sqrt().numpy() for m, s in methods.items() if s.cells is not None}
         for method, each in {"bound": bound_nm(stack, contrast), **errors}.items():
             for i, gold in enumerate(levels[0]):
                 for j, aluminium in enumerate(levels[1]):
