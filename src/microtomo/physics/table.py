@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -116,11 +117,13 @@ def signal_table(
     detector: BackscatterDetector = ETA,
     settings: Settings | None = None,
     fineness: float | None = None,
+    inelastic_deflection: bool = True,
     progress: Progress | None = None,
 ) -> SignalTable:
     """The table of a stack with its own energies: from this process, the user's cache, or solved now.
 
-    ``fineness`` 2 halves the steps between nodes. ``progress`` is called only while the table is solved.
+    ``fineness`` 2 halves the steps between nodes; ``inelastic_deflection`` as in :class:`Settings`, if none are given.
+    ``progress`` is called only while the table is solved.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def signal_table(
         nothing of the substrate at some energy.
     """
     layers = len(stack.layers)
-    settings = settings or _SETTINGS[layers]
+    settings = settings or replace(_SETTINGS[layers], inelastic_deflection=inelastic_deflection)
     return _in_process(stack, detector, settings, fineness or _FINENESS[layers], _Quiet(progress))
 
 

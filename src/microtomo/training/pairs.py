@@ -157,7 +157,7 @@ class PairData(pl.LightningDataModule):
         data = config.data
         if pairs is None and data.folder is not None:
             read = read_labelled(data.folder)
-            pairs = Pairs(read.images, read.masks, read.names)
+            pairs = Pairs(read.images, read.labels, read.names)
         if pairs is None and not data.synthetic:
             raise MicrotomoError("there is nothing to train on: set data.folder=FOLDER or data.synthetic=400")
         if pairs is None:
