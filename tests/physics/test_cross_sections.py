@@ -102,7 +102,7 @@ def test_energies_outside_the_table_are_refused():
 
 def test_a_material_of_unknown_atoms_is_refused():
     mixture = Material(symbol="mixture", atomic_number=10.8, density_g_cm3=2.2, base_signal=0.42)
-    with pytest.raises(MicrotomoError, match="mixture: an atomic number of 10.8 does not say which atoms"):
+    with pytest.raises(MicrotomoError, match=r"mixture: an atomic number of 10\.8 does not say which atoms"):
         stopping_power(mixture, [5.0])
 
 
