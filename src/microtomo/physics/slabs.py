@@ -72,7 +72,7 @@ def _scattering(material: Material, space: PhaseSpace, inelastic_deflection: boo
     return same, across
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def operators(material: Material, space: PhaseSpace, inelastic_deflection: bool = True) -> Operators:
     """Scattering and slowing down of a material."""
     mu = space.directions[0]

@@ -159,7 +159,7 @@ def phase_space(energies_kev: np.ndarray, settings: Settings, detector: Backscat
     return PhaseSpace(float(energies_kev.max()), round(settings.intervals * finer), angles, detector.annular)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _substrate(material: Material, space: PhaseSpace, inelastic_deflection: bool) -> np.ndarray:
     return half_space(operators(material, space, inelastic_deflection), material.density_g_cm3)
 
