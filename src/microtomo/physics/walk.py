@@ -25,6 +25,7 @@ _FRACTION = 2.0**-_BIN_SHIFT
 _FAR = 1e30  # nm
 assert PER_OCTAVE == 1 << 5
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's step
+_TWICE_GOLDEN = np.uint64(0x3C6EF372FE94F82A)
 _STREAM = np.uint64(0xD1342543DE82EF95)  # between electrons: the multiplier of Steele & Vigna (2022)
 _LANES = 16  # electrons that take turns
 (_X, _Y, _Z, _U, _V, _W, _LEFT, _PATH, _TOP, _BOTTOM, _WEST, _EAST, _SOUTH, _NORTH) = range(14)
@@ -236,13 +237,6 @@ def step_up(i: int, sample: Sample, lanes: Lanes) -> bool:
 
 
 @_jit
-def inside_walls(s: np.ndarray, step: np.float32) -> bool:
-    """Whether a step stays between the walls of the pixel."""
-    x, y = s[_X] + s[_U] * step, s[_Y] + s[_V] * step
-    return bool(s[_WEST] <= x) & bool(x < s[_EAST]) & bool(s[_SOUTH] <= y) & bool(y < s[_NORTH])
-
-
-@_jit
 def distance(at: np.float32, along: np.float32, low: np.float32, high: np.float32) -> np.float32:
     """Path to the nearer of two parallel walls [nm]."""
     if along > float32(0):
@@ -311,59 +305,54 @@ def leave(i: int, row: np.float32, lanes: Lanes, out: np.ndarray) -> None:
 
 
 @_jit
-def step(i: int, tables: Tables, sample: Sample, lanes: Lanes, out: np.ndarray) -> bool:
-    """One free path of lane i and the collision at its end; True when the electron's way is over."""
-    s = lanes.state[i]
-    slab = lanes.slab[i]
-    medium = sample.media[slab]
-    word = mixed(lanes.random[i] + _GOLDEN)
-    other = mixed(lanes.random[i] + _GOLDEN * uint64(2))
-    lanes.random[i] += _GOLDEN * uint64(2)
-    left = max(s[_LEFT] - minus_log(word) * float32(tables.scales[medium, 0]), float32(0))
-    path = on_clock(tables.clock, medium, left, 0)
-    way = s[_PATH] - path
-    depth = s[_Z] + s[_W] * way
-    free = slab == sample.media.size - 1 or inside_walls(s, way)
-    if not (free and s[_TOP] <= depth and depth < s[_BOTTOM]):
-        return bool(cross(i, tables, sample, lanes, out))
-    if left <= float32(0) or on_clock(tables.clock, medium, left, 2) < depth:
-        leave(i, float32(-1), lanes, out)
-        return True
-    s[_X] += s[_U] * way
-    s[_Y] += s[_V] * way
-    s[_Z], s[_LEFT], s[_PATH] = depth, left, path
-    row = on_clock(tables.clock, medium, left, 1)
-    k = int64(row + float32(uint64(other >> uint64(48))) * float32(2**-16))
-    position, fraction = bin_of_tail(other)
-    low = tables.deflection[medium, k, position]
-    bend = low + fraction * (tables.deflection[medium, k, position + 1] - low)
-    s[_U], s[_V], s[_W] = turned(s[_U], s[_V], s[_W], bend, other >> uint64(24))
-    return False
-
-
-@_jit
 def walk(tables: Tables, sample: Sample, begin: Beam, out: np.ndarray) -> None:
     """Follow electrons ``begin.first`` .. + out.shape[0] - 1 until they leave, stop or are too deep to come back.
 
     ``out`` (electron, COLUMNS). Electrons take turns in a few lanes, so that the processor overlaps their steps.
     """
     active = min(_LANES, out.shape[0])
-    lanes = Lanes(
-        np.empty(active, dtype=np.uint64),
-        np.empty((active, _STATE), dtype=np.float32),
-        np.empty(active, dtype=np.int64),
-        np.empty(active, dtype=np.int64),
-        np.empty(active, dtype=np.int64),
-        np.empty(active, dtype=np.int64),
-        np.empty(active, dtype=np.int64),
-    )
+    lanes = new_lanes(active)
     for i in range(active):
         enter(i, i, begin, tables, sample, lanes)
     following = active
+    state, random, clock, deflection = lanes.state, lanes.random, tables.clock, tables.deflection
+    rates = tables.scales[:, 0].astype(np.float32)
+    media, slabs, deepest_slab = sample.media, lanes.slab, sample.media.size - 1
     while active > 0:
         i = 0
         while i < active:
-            if not step(i, tables, sample, lanes, out):
+            u, v, w = state[i, _U], state[i, _V], state[i, _W]
+            slab = slabs[i]
+            medium = media[slab]
+            word, other = mixed(random[i] + _GOLDEN), mixed(random[i] + _TWICE_GOLDEN)
+            random[i] += _TWICE_GOLDEN
+            left = max(state[i, _LEFT] - minus_log(word) * rates[medium], float32(0))
+            point = min(int64(left), int64(CLOCK - 1))
+            share = left - float32(point)
+            path = clock[medium, point, 0] + share * (clock[medium, point + 1, 0] - clock[medium, point, 0])
+            way = state[i, _PATH] - path
+            x, y, z = state[i, _X] + u * way, state[i, _Y] + v * way, state[i, _Z] + w * way
+            over = False
+            if (state[i, _TOP] <= z) & (z < state[i, _BOTTOM]) and (
+                slab == deepest_slab
+                or (state[i, _WEST] <= x) & (x < state[i, _EAST]) & (state[i, _SOUTH] <= y) & (y < state[i, _NORTH])
+            ):
+                if (left <= float32(0)) | (clock[medium, point + 1, 2] < z):
+                    leave(i, float32(-1), lanes, out)
+                    over = True
+                else:
+                    row = clock[medium, point, 1] + share * (clock[medium, point + 1, 1] - clock[medium, point, 1])
+                    k = int64(row + float32(uint64(other >> uint64(48))) * float32(2**-16))
+                    position, fraction = bin_of_tail(other)
+                    low = deflection[medium, k, position]
+                    bend = low + fraction * (deflection[medium, k, position + 1] - low)
+                    u, v, w = turned(u, v, w, bend, other >> uint64(24))
+                    state[i, _X], state[i, _Y], state[i, _Z] = x, y, z
+                    state[i, _U], state[i, _V], state[i, _W] = u, v, w
+                    state[i, _LEFT], state[i, _PATH] = left, path
+            else:
+                over = cross(i, tables, sample, lanes, out)
+            if not over:
                 i += 1
             elif following < out.shape[0]:
                 enter(i, following, begin, tables, sample, lanes)
@@ -371,6 +360,20 @@ def walk(tables: Tables, sample: Sample, begin: Beam, out: np.ndarray) -> None:
             else:
                 active -= 1
                 move(active, i, lanes)
+
+
+@_jit
+def new_lanes(count: int) -> Lanes:
+    """Empty lanes."""
+    return Lanes(
+        np.empty(count, dtype=np.uint64),
+        np.empty((count, _STATE), dtype=np.float32),
+        np.empty(count, dtype=np.int64),
+        np.empty(count, dtype=np.int64),
+        np.empty(count, dtype=np.int64),
+        np.empty(count, dtype=np.int64),
+        np.empty(count, dtype=np.int64),
+    )
 
 
 @_jit
