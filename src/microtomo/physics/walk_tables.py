@@ -96,8 +96,8 @@ class WalkTables:
     ``clock`` (CLOCK + 1, 2): residual path [nm] and energy row at even steps of the collision clock.
     ``clock_of_row`` (FINE + 1,): clock at even steps of the energy row. ``clock_of_path`` (FINE + 1,): clock at even
     steps of the square root of the residual path. ``deflection`` (ROWS + 1, bins): 1 - cos of the scattering angle
-    at the edges of the bins of the tail probability. ``scales`` (4,) float64: clock points per collision,
-    points per row, points per square root of nm, largest clock.
+    at the edges of the bins of the tail probability. ``scales`` (3,) float64: clock points a collision, points a
+    row, points a square root of nm.
     """
 
     clock: np.ndarray
@@ -105,9 +105,13 @@ class WalkTables:
     clock_of_path: np.ndarray
     deflection: np.ndarray
     scales: np.ndarray
-    energies_kev: np.ndarray
-    path_nm: np.ndarray
-    collisions_per_nm: np.ndarray
+
+
+def farthest_return_nm(media: tuple[Medium, ...]) -> np.ndarray:
+    """Longest path through any sequence of the media, at energies even in row from CUTOFF_KEV to TOP_KEV [nm]."""
+    energies = energy_of_row(np.linspace(0, ROWS, _INTEGRATION))
+    weakest = np.min([stopping_power(medium, energies) for medium in media], axis=0)
+    return _cumulative(energies / weakest, np.log(energies))
 
 
 def row_of_energy(energy_kev: np.ndarray | float) -> np.ndarray:
@@ -142,16 +146,13 @@ def walk_tables(medium: Medium, elastic: Elastic = Elastic()) -> WalkTables:
     clock_points = np.linspace(0, clock[-1], CLOCK + 1)
     path_points = np.linspace(0, np.sqrt(path[-1]), FINE + 1) ** 2
     on_clock = np.stack([np.interp(clock_points, clock, path), np.interp(clock_points, clock, fine_rows)], axis=1)
-    scales = np.array([CLOCK / clock[-1], FINE / ROWS, FINE / np.sqrt(path[-1]), clock[-1]])
+    scales = np.array([CLOCK / clock[-1], FINE / ROWS, FINE / np.sqrt(path[-1])])
     return WalkTables(
         clock=on_clock.astype(np.float32),
         clock_of_row=np.interp(np.linspace(0, ROWS, FINE + 1), fine_rows, clock).astype(np.float32),
         clock_of_path=np.interp(path_points, path, clock).astype(np.float32),
         deflection=_deflections(tail).astype(np.float32),
         scales=scales,
-        energies_kev=energies,
-        path_nm=path,
-        collisions_per_nm=collisions,
     )
 
 
