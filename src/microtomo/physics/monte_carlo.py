@@ -64,7 +64,7 @@ class Exits:
     """Electrons that left through the surface, in the order of their numbers; each array is (exit,).
 
     ``x_nm``, ``y_nm`` count from the beam's axis. ``deepest`` is the deepest film an electron entered, 0 the topmost,
-    the number of films for the substrate.
+    the number of films for the substrate; ``x_in_nm``, ``y_in_nm`` are where it first came into that film.
     """
 
     beam_kev: float
@@ -74,6 +74,8 @@ class Exits:
     x_nm: np.ndarray
     y_nm: np.ndarray
     deepest: np.ndarray
+    x_in_nm: np.ndarray
+    y_in_nm: np.ndarray
 
     @property
     def radius_nm(self) -> np.ndarray:
@@ -275,4 +277,6 @@ def _exits(
         x_nm=left[:, kernel.X].astype(np.float64) - beam.x_nm,
         y_nm=left[:, kernel.Y].astype(np.float64) - beam.y_nm,
         deepest=np.minimum(left[:, kernel.DEEPEST].astype(np.int64), substrate),
+        x_in_nm=left[:, kernel.X_IN].astype(np.float64) - beam.x_nm,
+        y_in_nm=left[:, kernel.Y_IN].astype(np.float64) - beam.y_nm,
     )

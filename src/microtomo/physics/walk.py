@@ -15,9 +15,12 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _jit: Callable[[_F], _F] = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-ENERGY_ROW, COSINE, X, Y, DEEPEST = range(5)
-"""Columns of the walk's results; an electron that did not leave has energy row -1."""
-COLUMNS = 5
+ENERGY_ROW, COSINE, X, Y, DEEPEST, X_IN, Y_IN = range(7)
+"""Columns of the walk's results; an electron that did not leave has energy row -1.
+
+X_IN and Y_IN say where an electron first came into its deepest film.
+"""
+COLUMNS = 7
 _MANTISSA_BITS = 23
 _BIN_SHIFT = _MANTISSA_BITS - 5  # PER_OCTAVE = 2^5
 _LOWEST_BIN = (127 - OCTAVES) << 5  # float32 exponent of 2^-OCTAVES
@@ -28,8 +31,8 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's step
 _TWICE_GOLDEN = np.uint64(0x3C6EF372FE94F82A)
 _STREAM = np.uint64(0xD1342543DE82EF95)  # between electrons: the multiplier of Steele & Vigna (2022)
 _LANES = 16  # electrons that take turns
-(_X, _Y, _Z, _U, _V, _W, _LEFT, _PATH, _TOP, _BOTTOM, _WEST, _EAST, _SOUTH, _NORTH) = range(14)
-_STATE = 14
+(_X, _Y, _Z, _U, _V, _W, _LEFT, _PATH, _TOP, _BOTTOM, _WEST, _EAST, _SOUTH, _NORTH, _X_IN, _Y_IN) = range(16)
+_STATE = 16
 
 
 class Tables(NamedTuple):
@@ -173,6 +176,7 @@ def enter(i: int, index: int, begin: Beam, tables: Tables, sample: Sample, lanes
         s[_U], s[_V], s[_W] = np.sqrt(1 - share) * np.cos(turn), np.sqrt(1 - share) * np.sin(turn), np.sqrt(share)
     lanes.index[i] = index
     lanes.deepest[i] = 0
+    s[_X_IN], s[_Y_IN] = s[_X], s[_Y]
     lanes.slab[i] = -1
     find_pixel(i, sample, lanes)
     step_down(i, sample, lanes)
@@ -209,7 +213,10 @@ def set_slab(i: int, slab: int, sample: Sample, lanes: Lanes) -> None:
     faces = sample.bottoms[lanes.iy[i], lanes.ix[i]]
     s = lanes.state[i]
     lanes.slab[i] = slab
-    lanes.deepest[i] = max(lanes.deepest[i], slab)
+    if slab > lanes.deepest[i]:
+        if lanes.deepest[i] < faces.size - 2:
+            s[_X_IN], s[_Y_IN] = s[_X], s[_Y]
+        lanes.deepest[i] = slab
     s[_TOP] = faces[slab - 1] if slab > 0 else float32(0)
     s[_BOTTOM] = faces[slab]
 
@@ -302,6 +309,8 @@ def leave(i: int, row: np.float32, lanes: Lanes, out: np.ndarray) -> None:
     result[X] = s[_X]
     result[Y] = s[_Y]
     result[DEEPEST] = float32(lanes.deepest[i])
+    result[X_IN] = s[_X_IN]
+    result[Y_IN] = s[_Y_IN]
 
 
 @_jit
