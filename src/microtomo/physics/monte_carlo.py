@@ -65,6 +65,7 @@ class Exits:
 
     ``x_nm``, ``y_nm`` count from the beam's axis. ``deepest`` is the deepest film an electron entered, 0 the topmost,
     the number of films for the substrate; ``x_in_nm``, ``y_in_nm`` are where it first came into that film.
+    ``reached`` (film,) counts all electrons, also those that stayed, by their deepest film.
     """
 
     beam_kev: float
@@ -76,6 +77,7 @@ class Exits:
     deepest: np.ndarray
     x_in_nm: np.ndarray
     y_in_nm: np.ndarray
+    reached: np.ndarray
 
     @property
     def radius_nm(self) -> np.ndarray:
@@ -86,9 +88,9 @@ class Exits:
         """Mean detector weight an incident electron, and its standard error; eta for the default detector."""
         return self._mean(detector.weight(self.energy_kev, self.cosine))
 
-    def signal_by_depth(self, films: int) -> np.ndarray:
+    def signal_by_depth(self) -> np.ndarray:
         """Share of the incident electrons that left and had their deepest point in each film, substrate last."""
-        return np.asarray(np.bincount(self.deepest, minlength=films + 1) / self.electrons)
+        return np.asarray(np.bincount(self.deepest, minlength=self.reached.size) / self.electrons)
 
     def energy_histogram(self, edges_kev: np.ndarray) -> np.ndarray:
         """d eta per bin of exit energy."""
@@ -256,10 +258,14 @@ def _exits(
     if electrons < 1 or threads < 1:
         raise MicrotomoError(f"electrons and threads must be 1 or more, got {electrons} and {threads}")
 
-    def task(first: int) -> np.ndarray:
+    substrate = sample.media.size - 2
+
+    def task(first: int) -> tuple[np.ndarray, np.ndarray]:
         out = np.empty((min(_BATCH, electrons - first), kernel.COLUMNS), dtype=np.float32)
         kernel.walk(tables, sample, beam._replace(first=first), out)
-        return out[out[:, kernel.ENERGY_ROW] >= 0]
+        out[:, kernel.DEEPEST] = np.minimum(out[:, kernel.DEEPEST], substrate)
+        reached = np.bincount(out[:, kernel.DEEPEST].astype(np.int64), minlength=substrate + 1)
+        return out[out[:, kernel.ENERGY_ROW] >= 0], reached
 
     starts = range(0, electrons, _BATCH)
     if threads == 1:
@@ -267,16 +273,16 @@ def _exits(
     else:
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(task, starts))
-    left = np.concatenate(parts)
-    substrate = sample.media.size - 2
+    left = np.concatenate([exits for exits, _ in parts]).astype(np.float64)
     return Exits(
         beam_kev=energy_kev,
         electrons=electrons,
-        energy_kev=energy_of_row(left[:, kernel.ENERGY_ROW].astype(np.float64)),
-        cosine=left[:, kernel.COSINE].astype(np.float64),
-        x_nm=left[:, kernel.X].astype(np.float64) - beam.x_nm,
-        y_nm=left[:, kernel.Y].astype(np.float64) - beam.y_nm,
-        deepest=np.minimum(left[:, kernel.DEEPEST].astype(np.int64), substrate),
-        x_in_nm=left[:, kernel.X_IN].astype(np.float64) - beam.x_nm,
-        y_in_nm=left[:, kernel.Y_IN].astype(np.float64) - beam.y_nm,
+        energy_kev=energy_of_row(left[:, kernel.ENERGY_ROW]),
+        cosine=left[:, kernel.COSINE],
+        x_nm=left[:, kernel.X] - beam.x_nm,
+        y_nm=left[:, kernel.Y] - beam.y_nm,
+        deepest=left[:, kernel.DEEPEST].astype(np.int64),
+        x_in_nm=left[:, kernel.X_IN] - beam.x_nm,
+        y_in_nm=left[:, kernel.Y_IN] - beam.y_nm,
+        reached=np.sum([reached for _, reached in parts], axis=0),
     )
