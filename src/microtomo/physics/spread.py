@@ -11,8 +11,8 @@ the films above the lowest one, and P the displacement on the way down through t
 
     I_spread = eta_top + P * (R - eta_top + T_in sum_b K_b * T_out,b)
 
-The beam's diameter widens the whole. Not in it: films beside each other at different depths, which electrons cross
-sideways; the spread within the topmost film.
+P acts among pixels whose lowest film lies at a like depth. The beam's diameter widens the whole. Not in it: electrons
+that go sideways below or above a neighbour's film that lies at another depth; the spread within the topmost film.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from microtomo.errors import MicrotomoError
 from microtomo.physics.spread_kernels import SpreadKernels
 
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
+_BEAM_REACH = 4.0  # standard deviations
 _FREQUENCIES = 1024  # points of a radial transfer function, even in frequency: linear between
 _LEAST_RETURN = 1e-12  # keeps 0 / 0 finite where nothing comes back from the substrate
 
@@ -104,19 +105,24 @@ class Spread:
         return self._widened(top + deep, pad)
 
     def _displaced(self, signal: Tensor, depth: Tensor, by_depth: Tensor, pad: int) -> Tensor:
-        """Entry displaced on the way down to ``depth`` (..., y, x), between the depths of the kernels."""
-        spectrum = torch.fft.rfft2(_continued(signal, pad))
+        """Entry displaced on the way down to ``depth`` (..., y, x), between the depths of the kernels.
+
+        Where the neighbour's film lies at another depth, the electron meets more of its own: it counts as such.
+        """
         levels = [0.0, *self.kernels.buried_nm]
-        result = torch.zeros_like(signal)
-        for m, level in enumerate(levels):
-            blurred = signal
-            if m > 0:
-                blurred = _cropped(torch.fft.irfft2(spectrum * by_depth[m - 1], s=_padded(signal, pad)), pad)
-            below = levels[m - 1] if m > 0 else level - 1.0
-            above = levels[m + 1] if m + 1 < len(levels) else math.inf
-            rise = (depth - below) / (level - below)
-            fall = (above - depth) / (above - level) if above < math.inf else torch.ones_like(depth)
-            result = result + torch.minimum(rise, fall).clamp(0, 1)[..., None, :, :] * blurred
+        spacing = levels[1] - levels[0]
+        result = signal * (1 - depth / spacing).clamp(0, 1)[..., None, :, :]
+        for m, level in enumerate(levels[1:]):
+            away = (depth - level) / spacing
+            away = away.clamp(max=0.0) if m + 2 == len(levels) else away
+            near = (1 - away.abs()).clamp(0, 1)[..., None, :, :]
+            alike = (2 - away.abs()).clamp(0, 1)[..., None, :, :]
+
+            def blurred(field: Tensor, transfer: Tensor = by_depth[m]) -> Tensor:
+                spectrum = torch.fft.rfft2(_continued(field, pad)) * transfer
+                return _cropped(torch.fft.irfft2(spectrum, s=_padded(signal, pad)), pad)
+
+            result = result + near * (blurred(alike * signal) + signal * (1 - blurred(alike)))
         return result
 
     def _widened(self, signal: Tensor, pad: int) -> Tensor:
@@ -130,8 +136,8 @@ class Spread:
 
     def _pad(self, thickness: Tensor) -> int:
         """Pixels added on every side: the widest kernel's reach, the field's own size at most."""
-        reach = math.ceil(float(self.kernels.reach_nm.max()) / self.pixel_nm)
-        return min(reach, max(thickness.shape[-2:]))
+        reach = max(float(self.kernels.reach_nm.max()), _BEAM_REACH * self.beam_sigma_nm)
+        return min(math.ceil(reach / self.pixel_nm), max(thickness.shape[-2:]))
 
     def _transfers(self, thickness: Tensor) -> tuple[Tensor, Tensor]:
         """Transfer functions on the padded grid: exit radii (e, b, fy, fx), displacements (m, e, fy, fx)."""
