@@ -98,7 +98,9 @@ class Exits:
 
     def angle_histogram(self, edges_deg: np.ndarray) -> np.ndarray:
         """d eta per bin of the exit angle to the surface normal."""
-        return np.asarray(np.histogram(np.degrees(np.arccos(np.clip(self.cosine, -1, 1))), edges_deg)[0] / self.electrons)
+        return np.asarray(
+            np.histogram(np.degrees(np.arccos(np.clip(self.cosine, -1, 1))), edges_deg)[0] / self.electrons
+        )
 
     def radius_energy_histogram(self, radius_edges_nm: np.ndarray, energy_edges_kev: np.ndarray) -> np.ndarray:
         """d eta per joint bin of exit radius and exit energy, (radius, energy)."""
@@ -209,7 +211,9 @@ def stacked_tables(media: tuple[Medium, ...], elastic: Elastic) -> kernel.Tables
     depth = [np.interp(table.clock[:, 1], rows, farthest) * 1.0001 + 0.01 for table in each]
     points = [np.float32(table.scales[0]) for table in each]
     return kernel.Tables(
-        clock=np.stack([np.column_stack([table.clock, d]) for table, d in zip(each, depth, strict=True)]).astype(np.float32),
+        clock=np.stack([np.column_stack([table.clock, d]) for table, d in zip(each, depth, strict=True)]).astype(
+            np.float32
+        ),
         clock_of_row=np.stack([table.clock_of_row * n for table, n in zip(each, points, strict=True)]),
         clock_of_path=np.stack([table.clock_of_path * n for table, n in zip(each, points, strict=True)]),
         deflection=np.stack([table.deflection for table in each]),
@@ -242,9 +246,13 @@ def _beam(
     diffuse: bool = False,
 ) -> kernel.Beam:
     if not CUTOFF_KEV < energy_kev <= TOP_KEV:
-        raise MicrotomoError(f"beam energy {energy_kev} keV is outside what the tables cover: {CUTOFF_KEV} to {TOP_KEV} keV")
+        raise MicrotomoError(
+            f"beam energy {energy_kev} keV is outside what the tables cover: {CUTOFF_KEV} to {TOP_KEV} keV"
+        )
     if not 0 <= tilt_deg < 90 or not 0 <= fwhm_nm < math.inf:
-        raise MicrotomoError(f"give a tilt of 0 to below 90 degrees and a beam of 0 nm or more, not {tilt_deg}, {fwhm_nm}")
+        raise MicrotomoError(
+            f"give a tilt of 0 to below 90 degrees and a beam of 0 nm or more, not {tilt_deg}, {fwhm_nm}"
+        )
     tilt = math.radians(tilt_deg)
     return kernel.Beam(
         float(position_nm[0]), float(position_nm[1]), fwhm_nm / _FWHM_PER_SIGMA, math.sin(tilt), 0.0, math.cos(tilt),

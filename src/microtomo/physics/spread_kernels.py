@@ -98,7 +98,9 @@ def spread_kernels(
         _at(energies, nodes, exit_ratio) * energies[:, None],
         np.exp(_at(energies, nodes, np.log(radius))),
         depth * np.array(shares, dtype=np.float64),
-        np.stack([np.exp(_at(energies, nodes, np.log(b))) for b in buried]) if shares else np.zeros((0, len(energies), RADII)),
+        np.stack([np.exp(_at(energies, nodes, np.log(b))) for b in buried])
+        if shares
+        else np.zeros((0, len(energies), RADII)),
     )
     _store(path, kernels)
     return kernels
@@ -151,7 +153,9 @@ def _store(path: Path, kernels: SpreadKernels) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".npz")
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **{field.name: getattr(kernels, field.name) for field in fields(kernels)})
+            np.savez(
+                file, allow_pickle=False, **{field.name: getattr(kernels, field.name) for field in fields(kernels)}
+            )
         os.replace(name, path)
     except OSError as problem:
         raise MicrotomoError(
