@@ -1,9 +1,9 @@
 """Monte Carlo of single elastic collisions: backscattered electrons of layered samples and of maps of them.
 
-Model: continuous slowing down by Joy & Luo (Scanning 11 (1989) 176), elastic collisions by tabulated Mott cross-sections
-(Czyzewski et al., J. Appl. Phys. 68 (1990) 3066) or by Browning's (J. Appl. Phys. 76 (1994) 2016). Not in it: energy
-straggling, secondary electrons, crystals, charging. Every electron has its own random numbers, so the same seed gives
-the same exits whatever the number of threads.
+Model: continuous slowing down by Joy & Luo (Scanning 11 (1989) 176), elastic collisions by tabulated Mott
+cross-sections (Czyzewski et al., J. Appl. Phys. 68 (1990) 3066) or by Browning's (J. Appl. Phys. 76 (1994)
+2016). Not in it: energy straggling, secondary electrons, crystals, charging. Every electron has its own random numbers,
+so the same seed gives the same exits whatever the number of threads.
 
     exits = simulate([("Al", 50.0), ("Au", 5.0), ("Si", None)], energy_kev=10.0, electrons=100_000, seed=1)
     eta, standard_error = exits.signal()
@@ -14,15 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from microtomo.errors import MicrotomoError
 from microtomo.physics import walk as kernel
+from microtomo.physics.exits import EVERY_ELECTRON, Detector, Exits
+from microtomo.physics.walk_state import Beam, Sample, Tables
 from microtomo.physics.walk_tables import (
     CUTOFF_KEV,
+    PLAIN_MOTT,
     ROWS,
     TOP_KEV,
     Elastic,
@@ -34,83 +36,15 @@ from microtomo.physics.walk_tables import (
     walk_tables,
 )
 
+__all__ = [
+    "EVERY_ELECTRON", "PLAIN_MOTT", "Detector", "Elastic", "Exits", "Films", "Medium", "as_medium", "element",
+    "line_scan", "simulate", "simulate_map", "stacked_tables",
+]  # fmt: skip
+
 _BATCH = 16_384  # electrons a task: some 0.1 s of work
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 _BELOW_EVERYTHING = 1e30  # nm
 Films = Sequence[tuple["str | Medium", "float | None"]]
-
-
-@dataclass(frozen=True)
-class Detector:
-    """What a detector adds up for an electron that leaves.
-
-    ``threshold_kev`` None: every electron counts 1. Else it counts 0 up to the threshold and E - threshold [keV]
-    above. Only exit angles to the surface normal within ``annulus_deg`` count.
-    """
-
-    threshold_kev: float | None = None
-    annulus_deg: tuple[float, float] = (0.0, 90.0)
-
-    def weight(self, energy_kev: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-        """Weights of electrons by exit energy [keV] and cosine of the exit angle."""
-        low, high = self.annulus_deg
-        collected = (cosine <= math.cos(math.radians(low))) & (cosine >= math.cos(math.radians(high)) - 1e-12)
-        linear = 1.0 if self.threshold_kev is None else np.maximum(energy_kev - self.threshold_kev, 0)
-        return np.asarray(collected * linear, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Exits:
-    """Electrons that left through the surface, in the order of their numbers; each array is (exit,).
-
-    ``x_nm``, ``y_nm`` count from the beam's axis. ``deepest`` is the deepest film an electron entered, 0 the topmost,
-    the number of films for the substrate; ``x_in_nm``, ``y_in_nm`` are where it first came into that film.
-    ``reached`` (film,) counts all electrons, also those that stayed, by their deepest film.
-    """
-
-    beam_kev: float
-    electrons: int
-    energy_kev: np.ndarray
-    cosine: np.ndarray
-    x_nm: np.ndarray
-    y_nm: np.ndarray
-    deepest: np.ndarray
-    x_in_nm: np.ndarray
-    y_in_nm: np.ndarray
-    reached: np.ndarray
-
-    @property
-    def radius_nm(self) -> np.ndarray:
-        """Distance between entry and exit [nm]."""
-        return np.hypot(self.x_nm, self.y_nm)
-
-    def signal(self, detector: Detector = Detector()) -> tuple[float, float]:
-        """Mean detector weight an incident electron, and its standard error; eta for the default detector."""
-        return self._mean(detector.weight(self.energy_kev, self.cosine))
-
-    def signal_by_depth(self) -> np.ndarray:
-        """Share of the incident electrons that left and had their deepest point in each film, substrate last."""
-        return np.asarray(np.bincount(self.deepest, minlength=self.reached.size) / self.electrons)
-
-    def energy_histogram(self, edges_kev: np.ndarray) -> np.ndarray:
-        """d eta per bin of exit energy."""
-        return np.asarray(np.histogram(self.energy_kev, edges_kev)[0] / self.electrons)
-
-    def angle_histogram(self, edges_deg: np.ndarray) -> np.ndarray:
-        """d eta per bin of the exit angle to the surface normal."""
-        return np.asarray(
-            np.histogram(np.degrees(np.arccos(np.clip(self.cosine, -1, 1))), edges_deg)[0] / self.electrons
-        )
-
-    def radius_energy_histogram(self, radius_edges_nm: np.ndarray, energy_edges_kev: np.ndarray) -> np.ndarray:
-        """d eta per joint bin of exit radius and exit energy, (radius, energy)."""
-        counts = np.histogram2d(self.radius_nm, self.energy_kev, (radius_edges_nm, energy_edges_kev))[0]
-        return np.asarray(counts / self.electrons)
-
-    def _mean(self, weight: np.ndarray) -> tuple[float, float]:
-        mean = float(weight.sum()) / self.electrons
-        square = float((weight**2).sum()) / self.electrons
-        return mean, math.sqrt(max(square - mean**2, 0.0) / self.electrons)
 
 
 def simulate(
@@ -119,7 +53,7 @@ def simulate(
     electrons: int,
     seed: int,
     *,
-    elastic: Elastic = Elastic(),
+    elastic: Elastic = PLAIN_MOTT,
     tilt_deg: float = 0.0,
     diffuse: bool = False,
     threads: int = 1,
@@ -149,7 +83,7 @@ def simulate_map(
     seed: int,
     *,
     beam_fwhm_nm: float = 0.0,
-    elastic: Elastic = Elastic(),
+    elastic: Elastic = PLAIN_MOTT,
     threads: int = 1,
 ) -> Exits:
     """Electrons of a beam at ``position_nm`` = (x, y) on a map of columns, ``thickness_nm`` (l, y, x), bottom to top.
@@ -181,8 +115,8 @@ def line_scan(
     seed: int,
     *,
     beam_fwhm_nm: float = 0.0,
-    elastic: Elastic = Elastic(),
-    detector: Detector = Detector(),
+    elastic: Elastic = PLAIN_MOTT,
+    detector: Detector = EVERY_ELECTRON,
     threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Signals and standard errors at positions (x, y) of a map; see :func:`simulate_map`. Positions are independent."""
@@ -202,7 +136,7 @@ def as_medium(material: str | Medium) -> Medium:
 
 
 @lru_cache(maxsize=16)
-def stacked_tables(media: tuple[Medium, ...], elastic: Elastic) -> kernel.Tables:
+def stacked_tables(media: tuple[Medium, ...], elastic: Elastic) -> Tables:
     """Tables of several media for the walk, clocks in table points."""
     each = [walk_tables(medium, elastic) for medium in media]
     farthest = farthest_return_nm(media)
@@ -210,7 +144,7 @@ def stacked_tables(media: tuple[Medium, ...], elastic: Elastic) -> kernel.Tables
     # the margin covers float32 rounding: an electron is given up only where it cannot come back
     depth = [np.interp(table.clock[:, 1], rows, farthest) * 1.0001 + 0.01 for table in each]
     points = [np.float32(table.scales[0]) for table in each]
-    return kernel.Tables(
+    return Tables(
         clock=np.stack([np.column_stack([table.clock, d]) for table, d in zip(each, depth, strict=True)]).astype(
             np.float32
         ),
@@ -223,7 +157,7 @@ def stacked_tables(media: tuple[Medium, ...], elastic: Elastic) -> kernel.Tables
 
 def _sample(
     thickness: np.ndarray, films: Sequence[Medium], substrate: Medium, pixel_nm: float, elastic: Elastic
-) -> tuple[kernel.Sample, kernel.Tables]:
+) -> tuple[Sample, Tables]:
     """Slabs from the top: films, substrate beside films, substrate below every film."""
     from_top = [*reversed(films), substrate, substrate]
     media = tuple(dict.fromkeys(from_top))
@@ -233,7 +167,7 @@ def _sample(
     bottoms[..., layers] = bottoms[..., :layers].max() if layers else 0.0
     bottoms[..., layers + 1] = _BELOW_EVERYTHING
     index = np.array([media.index(medium) for medium in from_top], dtype=np.int64)
-    return kernel.Sample(index, bottoms, float(pixel_nm)), stacked_tables(media, elastic)
+    return Sample(index, bottoms, float(pixel_nm)), stacked_tables(media, elastic)
 
 
 def _beam(
@@ -244,7 +178,7 @@ def _beam(
     fwhm_nm: float = 0.0,
     tilt_deg: float = 0.0,
     diffuse: bool = False,
-) -> kernel.Beam:
+) -> Beam:
     if not CUTOFF_KEV < energy_kev <= TOP_KEV:
         raise MicrotomoError(
             f"beam energy {energy_kev} keV is outside what the tables cover: {CUTOFF_KEV} to {TOP_KEV} keV"
@@ -254,15 +188,13 @@ def _beam(
             f"give a tilt of 0 to below 90 degrees and a beam of 0 nm or more, not {tilt_deg}, {fwhm_nm}"
         )
     tilt = math.radians(tilt_deg)
-    return kernel.Beam(
+    return Beam(
         float(position_nm[0]), float(position_nm[1]), fwhm_nm / _FWHM_PER_SIGMA, math.sin(tilt), 0.0, math.cos(tilt),
         float(row_of_energy(energy_kev)), bool(diffuse), np.uint64(seed % 2**64), 0,
     )  # fmt: skip
 
 
-def _exits(
-    tables: kernel.Tables, sample: kernel.Sample, beam: kernel.Beam, energy_kev: float, electrons: int, threads: int
-) -> Exits:
+def _exits(tables: Tables, sample: Sample, beam: Beam, energy_kev: float, electrons: int, threads: int) -> Exits:
     if electrons < 1 or threads < 1:
         raise MicrotomoError(f"electrons and threads must be 1 or more, got {electrons} and {threads}")
 

@@ -87,10 +87,9 @@ class Spread:
     def __call__(self, thickness: Tensor) -> Tensor:
         """Signal with spread (..., e, y, x), differentiable in the thickness."""
         physics, kernels = self.physics, self.kernels
-        like = {"dtype": thickness.dtype, "device": thickness.device}
-        share = torch.as_tensor(kernels.share, **like)[..., None, None]
+        share = torch.as_tensor(kernels.share).to(thickness)[..., None, None]
         films = physics.films(thickness, 0)
-        emission = physics.emission(thickness, torch.as_tensor(kernels.exit_kev, **like))
+        emission = physics.emission(thickness, torch.as_tensor(kernels.exit_kev).to(thickness))
         entry = (physics.total(thickness) - films) / ((share * emission).sum(-3) + _LEAST_RETURN)
         by_radius, by_depth = self._transfers(thickness)
         pad = self._pad(thickness)
@@ -118,11 +117,8 @@ class Spread:
             near = (1 - away.abs()).clamp(0, 1)[..., None, :, :]
             alike = (2 - away.abs()).clamp(0, 1)[..., None, :, :]
 
-            def blurred(field: Tensor, transfer: Tensor = by_depth[m]) -> Tensor:
-                spectrum = torch.fft.rfft2(_continued(field, pad)) * transfer
-                return _cropped(torch.fft.irfft2(spectrum, s=_padded(signal, pad)), pad)
-
-            result = result + near * (blurred(alike * signal) + signal * (1 - blurred(alike)))
+            among = _filtered(alike * signal, by_depth[m], pad)
+            result = result + near * (among + signal * (1 - _filtered(alike, by_depth[m], pad)))
         return result
 
     def _widened(self, signal: Tensor, pad: int) -> Tensor:
@@ -131,8 +127,7 @@ class Spread:
             return signal
         frequency = _frequencies(signal, pad, self.pixel_nm)
         gauss = torch.exp(-2 * (math.pi * self.beam_sigma_nm * frequency) ** 2)
-        spectrum = torch.fft.rfft2(_continued(signal, pad)) * gauss
-        return _cropped(torch.fft.irfft2(spectrum, s=_padded(signal, pad)), pad)
+        return _filtered(signal, gauss, pad)
 
     def _pad(self, thickness: Tensor) -> int:
         """Pixels added on every side: the widest kernel's reach, the field's own size at most."""
@@ -149,6 +144,12 @@ class Spread:
                 _radial(self.kernels.buried_radius_nm, frequency),
             )
         return self._transfer[key]
+
+
+def _filtered(field: Tensor, transfer: Tensor, pad: int) -> Tensor:
+    """Convolution by a transfer function on the padded grid."""
+    spectrum: Tensor = torch.fft.rfft2(_continued(field, pad)) * transfer
+    return _cropped(torch.fft.irfft2(spectrum, s=_padded(field, pad)), pad)
 
 
 def _radial(radius_nm: np.ndarray, frequency: Tensor) -> Tensor:
@@ -169,10 +170,10 @@ def _radial(radius_nm: np.ndarray, frequency: Tensor) -> Tensor:
 def _frequencies(field: Tensor, pad: int, pixel_nm: float) -> Tensor:
     """Absolute spatial frequencies [1/nm] of the padded field's transform (fy, fx)."""
     height, width = _padded(field, pad)
-    like = {"dtype": field.dtype, "device": field.device}
-    fy = torch.fft.fftfreq(height, pixel_nm, **like)
-    fx = torch.fft.rfftfreq(width, pixel_nm, **like)
-    return torch.hypot(fy[:, None], fx[None, :])
+    fy = torch.fft.fftfreq(height, pixel_nm, dtype=torch.float64)
+    fx = torch.fft.rfftfreq(width, pixel_nm, dtype=torch.float64)
+    frequency: Tensor = torch.hypot(fy[:, None], fx[None, :]).to(field)
+    return frequency
 
 
 def _padded(field: Tensor, pad: int) -> tuple[int, int]:

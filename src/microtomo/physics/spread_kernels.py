@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.physics.monte_carlo import Elastic, Exits, Medium, as_medium, simulate
+from microtomo.physics.monte_carlo import PLAIN_MOTT, Elastic, Exits, Medium, as_medium, simulate
 
 VERSION = 1
 """Of the stored kernels; a change of the Monte Carlo or of their layout raises it."""
-BINS = 6  # of exit energy, equally full: 8 and 6 give the gold edges of the 3D Monte Carlo equally well
+BINS = 6  # of exit energy, equally full: 6 give the gold edges of the 3D Monte Carlo as well as 8
 RADII = 96  # quantiles of a radius
 _NODES = 9  # simulated energies; quantiles between them by their logarithms
 _ELECTRONS = 120_000  # an energy: 1 % of a median radius
@@ -51,7 +51,7 @@ class SpreadKernels:
     def reach_nm(self) -> np.ndarray:
         """Radius within which 90 % of the electrons leave (e,)."""
         radii = self.radius_nm.reshape(len(self.energies_kev), -1)
-        return np.quantile(radii, 0.9, axis=1)
+        return np.asarray(np.quantile(radii, 0.9, axis=1))
 
 
 def spread_kernels(
@@ -60,7 +60,7 @@ def spread_kernels(
     overlay: Sequence[tuple[str | Medium, float]] = (),
     below: str | Medium | None = None,
     *,
-    elastic: Elastic = Elastic(),
+    elastic: Elastic = PLAIN_MOTT,
     electrons: int = _ELECTRONS,
     seed: int = 0,
     threads: int = 1,
@@ -159,6 +159,6 @@ def _store(path: Path, kernels: SpreadKernels) -> None:
         os.replace(name, path)
     except OSError as problem:
         raise MicrotomoError(
-            f"cannot write the spread's kernels into {path.parent} ({problem.strerror}): set XDG_CACHE_HOME to a folder "
-            "that can be written"
+            f"cannot write the spread's kernels into {path.parent} ({problem.strerror}): set XDG_CACHE_HOME to a "
+            "folder that can be written"
         ) from problem

@@ -38,7 +38,8 @@ def load_mott_table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             table = stored["table"][..., :_LAST_TABULATED]
     except (OSError, KeyError, ValueError) as problem:
         raise MicrotomoError(
-            f"cannot read the Mott cross-sections at {path}: reinstall the package or let {_TABLE_VARIABLE} name the file"
+            f"cannot read the Mott cross-sections at {path}: reinstall the package or let "
+            f"{_TABLE_VARIABLE} name the file"
         ) from problem
     return energies.astype(np.float64), angles, table.astype(np.float64) * _NM2_PER_SQUARE_ANGSTROM
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.physics.walk_elastic import BROWNING, MOTT, browning_elastic, mott_elastic
+from microtomo.physics.walk_elastic import BROWNING, MOTT, browning_elastic, mott_elastic, one_minus_cos
 
 CUTOFF_KEV = 0.05
 """Energy where an electron is given up: below, it neither leaves nor is detected."""
@@ -89,6 +89,10 @@ class Elastic:
             raise MicrotomoError(f"cross-section family {self.family!r} is unknown: use {MOTT} or {BROWNING}")
 
 
+PLAIN_MOTT = Elastic()
+"""Tabulated Mott cross-sections as they are."""
+
+
 @dataclass(frozen=True)
 class WalkTables:
     """Everything the walk in one medium looks up. float32 unless said.
@@ -132,7 +136,7 @@ def tail_edges() -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def walk_tables(medium: Medium, elastic: Elastic = Elastic()) -> WalkTables:
+def walk_tables(medium: Medium, elastic: Elastic = PLAIN_MOTT) -> WalkTables:
     """Tables of one medium, 1 s an element at first, kept in memory."""
     rows = np.arange(ROWS + 1)
     sigma, tail = _mixture(medium, elastic, energy_of_row(rows))
@@ -169,8 +173,6 @@ def _mixture(medium: Medium, elastic: Elastic, energies_kev: np.ndarray) -> tupl
 
 
 def _deflections(tail: np.ndarray) -> np.ndarray:
-    from microtomo.physics.walk_elastic import one_minus_cos
-
     edges = tail_edges()
     deflection = np.empty((tail.shape[0], edges.size))
     for row, tails in enumerate(tail):

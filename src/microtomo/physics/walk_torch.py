@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
-from microtomo.physics.monte_carlo import Elastic, Exits, Films, as_medium, stacked_tables
+from microtomo.physics.exits import Exits
+from microtomo.physics.monte_carlo import PLAIN_MOTT, Elastic, Films, as_medium, stacked_tables
 from microtomo.physics.walk_tables import CLOCK, CUTOFF_KEV, OCTAVES, PER_OCTAVE, TOP_KEV, energy_of_row, row_of_energy
 
 _GOLDEN, _STREAM = 0x9E3779B97F4A7C15, 0xD1342543DE82EF95
@@ -178,7 +179,7 @@ def simulate_on(
     electrons: int,
     seed: int,
     *,
-    elastic: Elastic = Elastic(),
+    elastic: Elastic = PLAIN_MOTT,
 ) -> Exits:
     """Electrons on one stack, on a PyTorch device: as :func:`microtomo.physics.monte_carlo.simulate`, straight beam.
 
