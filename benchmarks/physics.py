@@ -20,7 +20,7 @@ from microtomo.physics.table import SignalTable, signal_table, solve_nodes
 from microtomo.physics.transport import ETA, Settings, backscatter_coefficient
 
 ELEMENTS = ("C", "Al", "Si", "Cu", "Au")
-PLAIN = Settings(inelastic_deflection=False)
+PLAIN = Settings(elastic="mott")
 
 
 def rows(path: Path) -> list[dict[str, str]]:

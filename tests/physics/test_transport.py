@@ -13,7 +13,7 @@ from microtomo.physics.quadrature import PhaseSpace, gauss_radau, lagrange
 from microtomo.physics.slabs import Operators, half_space, operators, slab
 from microtomo.physics.transport import Settings, backscatter_coefficient, signal_and_slopes
 
-PLAIN = Settings(inelastic_deflection=False)
+PLAIN = Settings(elastic="mott")
 QUICK = Settings(angles=4)
 ENERGIES = np.array([5.0, 10.0, 20.0, 35.0])
 GOLD_UNDER_ALUMINIUM = [("Al", 40.0), ("Au", 6.0), ("Si", None)]

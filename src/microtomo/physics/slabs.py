@@ -14,17 +14,26 @@ Matrices are lower triangular by energy, since electrons only lose energy.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
 from microtomo.materials import Material
+from microtomo.physics.browning import browning_moments
 from microtomo.physics.cross_sections import stopping_power, transport_moments
 from microtomo.physics.quadrature import PhaseSpace
 
 BLOCKS = 10
 """Blocks in energy of the triangular matrices; the intervals of a phase space are a multiple."""
+
+Elastic = Literal["mott and inelastic", "mott", "browning"]
+"""Elastic cross-sections: tabulated Mott ones times (Z + 1)/Z, plain, or Browning's family."""
+
+ELASTIC: tuple[Elastic, ...] = get_args(Elastic)
+
+MOTT: Elastic = "mott and inelastic"
+"""What fits measured backscatter coefficients best."""
 
 _START_NM = 0.02  # thickest slab that the Cayley step may begin with, at the density of gold
 _START_DENSITY = 19.3  # g/cm3, gold
@@ -47,7 +56,7 @@ class Slab(NamedTuple):
     transmission: np.ndarray
 
 
-def _scattering(material: Material, space: PhaseSpace, inelastic_deflection: bool) -> tuple[np.ndarray, np.ndarray]:
+def _scattering(material: Material, space: PhaseSpace, elastic: Elastic) -> tuple[np.ndarray, np.ndarray]:
     """Q between directions of one hemisphere, and to the other, by energy: each (g, a, a) [1/nm].
 
     The Legendre moments up to l = 2a - 1 are kept. Beyond them the forward peak is no deflection (delta-M, Wiscombe,
@@ -55,7 +64,10 @@ def _scattering(material: Material, space: PhaseSpace, inelastic_deflection: boo
     """
     mu, weights = space.directions
     count, order = len(mu), 2 * len(mu) - 1
-    sigma = transport_moments(material, space.energies, order, inelastic_deflection)
+    if elastic == "browning":
+        sigma = browning_moments(material, space.energies, order)
+    else:
+        sigma = transport_moments(material, space.energies, order, elastic == "mott and inelastic")
     sigma[:, 0] = 0
     diffusion = np.zeros((len(sigma), 1, 1))
     if space.fokker_planck:
@@ -73,11 +85,11 @@ def _scattering(material: Material, space: PhaseSpace, inelastic_deflection: boo
 
 
 @lru_cache(maxsize=8)
-def operators(material: Material, space: PhaseSpace, inelastic_deflection: bool = True) -> Operators:
+def operators(material: Material, space: PhaseSpace, elastic: Elastic = MOTT) -> Operators:
     """Scattering and slowing down of a material."""
     mu = space.directions[0]
     count, nodes = len(mu), len(space.energies)
-    same, across = _scattering(material, space, inelastic_deflection)
+    same, across = _scattering(material, space, elastic)
     slowing = stopping_power(material, space.energies)[:, None] * space.derivative
     a, b = np.zeros((2, nodes, count, nodes, count))
     each = np.arange(nodes)

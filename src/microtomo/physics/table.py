@@ -17,7 +17,7 @@ from microtomo.materials import Material, Stack
 from microtomo.physics.backscatter_detector import BackscatterDetector
 from microtomo.physics.nodes import electron_range_nm, thickness_nodes
 from microtomo.physics.quadrature import PhaseSpace
-from microtomo.physics.slabs import Slab, add, add_below, half_space, operators, slab
+from microtomo.physics.slabs import MOTT, Elastic, Slab, add, add_below, half_space, operators, slab
 from microtomo.physics.table_cache import load_or_compute
 from microtomo.physics.tensor_spline import TensorSpline
 from microtomo.physics.transport import ETA, Settings, checked_energies, phase_space
@@ -117,12 +117,12 @@ def signal_table(
     detector: BackscatterDetector = ETA,
     settings: Settings | None = None,
     fineness: float | None = None,
-    inelastic_deflection: bool = True,
+    elastic: Elastic | None = None,
     progress: Progress | None = None,
 ) -> SignalTable:
     """The table of a stack with its own energies: from this process, the user's cache, or solved now.
 
-    ``fineness`` 2 halves the steps between nodes; ``inelastic_deflection`` as in :class:`Settings`, if none are given.
+    ``fineness`` 2 halves the steps between nodes; ``elastic`` as in :class:`Settings`, if none are given.
     ``progress`` is called only while the table is solved.
 
     Raises
@@ -132,7 +132,7 @@ def signal_table(
         nothing of the substrate at some energy.
     """
     layers = len(stack.layers)
-    settings = settings or replace(_SETTINGS[layers], inelastic_deflection=inelastic_deflection)
+    settings = settings or replace(_SETTINGS[layers], elastic=elastic or MOTT)
     return _in_process(stack, detector, settings, fineness or _FINENESS[layers], _Quiet(progress))
 
 
@@ -196,7 +196,7 @@ def solve_nodes(
     with threadpool_limits(1, "blas"):
         steps = [_increments(layer.material, n, space, settings) for layer, n in zip(stack.layers, nodes, strict=True)]
         m = stack.substrate
-        bare = half_space(operators(m, space, settings.inelastic_deflection), m.density_g_cm3)
+        bare = half_space(operators(m, space, settings.elastic), m.density_g_cm3)
         upper = _UpperLayer(steps[-1], space, energies, detector)
         for k, reflection in enumerate(_reflections(steps[:-1], bare)):
             values[k] = upper.signal_on(reflection)
@@ -206,7 +206,7 @@ def solve_nodes(
 
 def _increments(material: Material, nodes: np.ndarray, space: PhaseSpace, settings: Settings) -> list[Slab]:
     """The slab between each two nodes; equal steps share one."""
-    medium = operators(material, space, settings.inelastic_deflection)
+    medium = operators(material, space, settings.elastic)
     known: dict[float, Slab] = {}
     for step in np.diff(nodes):
         if round(step, 9) not in known:
