@@ -110,13 +110,12 @@ class Spread:
         """
         levels = [0.0, *self.kernels.buried_nm]
         spacing = levels[1] - levels[0]
-        result = signal * (1 - depth / spacing).clamp(0, 1)[..., None, :, :]
+        result: Tensor = signal * (1 - depth / spacing).clamp(0, 1)[..., None, :, :]
         for m, level in enumerate(levels[1:]):
             away = (depth - level) / spacing
             away = away.clamp(max=0.0) if m + 2 == len(levels) else away
             near = (1 - away.abs()).clamp(0, 1)[..., None, :, :]
             alike = (2 - away.abs()).clamp(0, 1)[..., None, :, :]
-
             among = _filtered(alike * signal, by_depth[m], pad)
             result = result + near * (among + signal * (1 - _filtered(alike, by_depth[m], pad)))
         return result
