@@ -23,7 +23,7 @@ def main() -> None:
     stack = load_stack("au-al-si")
     scans = scans_of(TRIALS[0], SCANS, TEST_SEED, stack).data
     print(f"{SCANS} scans of 128 x 128 pixels, {torch.get_num_threads()} threads")
-    for method in list_methods(task="sem"):
+    for method in list_methods(task="layers"):
         if not method.learned:
             continue
         seconds = []

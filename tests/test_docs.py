@@ -23,7 +23,8 @@ import typer
 
 import microtomo
 from microtomo.cli.app import app, main
-from microtomo.io.scans import write_reconstruction, write_scan
+from microtomo.io.reconstructions import write_reconstruction
+from microtomo.io.scans import write_scan
 from microtomo.simulate.microscope import Microscope, simulate_acquisition, write_tiffs
 from microtomo.tem.graphene.synthetic import Conditions, micrograph
 

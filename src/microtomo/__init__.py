@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from importlib.metadata import version
 
+    from microtomo.acquisition.importing import import_stack
     from microtomo.errors import MicrotomoError
+    from microtomo.inverse.evaluation import evaluate
     from microtomo.inverse.reconstruct import reconstruct
-    from microtomo.io.scans import read_reconstruction, read_scan, write_reconstruction, write_scan
+    from microtomo.io.reconstructions import read_reconstruction, write_reconstruction
+    from microtomo.io.scans import read_scan, write_scan
     from microtomo.materials import Layer, Material, Stack, load_stack
     from microtomo.metrics import thickness_scores, voxel_scores
     from microtomo.physics.forward import backscatter
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from microtomo.scan import Reconstruction, Scan, Status
     from microtomo.simulate.scans import simulate_scan
     from microtomo.simulate.structures import make_structure
+    from microtomo.tem.segmentation import segment
+    from microtomo.training.run import train
     from microtomo.viewer.show import show
     from microtomo.voxels import thickness_to_volume, volume_to_thickness
 
@@ -31,16 +36,20 @@ __all__ = [
     "Status",
     "__version__",
     "backscatter",
+    "evaluate",
+    "import_stack",
     "list_methods",
     "load_stack",
     "make_structure",
     "read_reconstruction",
     "read_scan",
     "reconstruct",
+    "segment",
     "show",
     "simulate_scan",
     "thickness_scores",
     "thickness_to_volume",
+    "train",
     "volume_to_thickness",
     "voxel_scores",
     "write_reconstruction",
@@ -48,9 +57,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "acquisition.importing": ("import_stack",),
     "errors": ("MicrotomoError",),
+    "inverse.evaluation": ("evaluate",),
     "inverse.reconstruct": ("reconstruct",),
-    "io.scans": ("read_reconstruction", "read_scan", "write_reconstruction", "write_scan"),
+    "io.reconstructions": ("read_reconstruction", "write_reconstruction"),
+    "io.scans": ("read_scan", "write_scan"),
     "materials": ("Layer", "Material", "Stack", "load_stack"),
     "metrics": ("thickness_scores", "voxel_scores"),
     "physics.forward": ("backscatter",),
@@ -58,6 +70,8 @@ _HOMES = {
     "scan": ("Reconstruction", "Scan", "Status"),
     "simulate.scans": ("simulate_scan",),
     "simulate.structures": ("make_structure",),
+    "tem.segmentation": ("segment",),
+    "training.run": ("train",),
     "viewer.show": ("show",),
     "voxels": ("thickness_to_volume", "volume_to_thickness"),
 }

@@ -36,7 +36,7 @@ _MESSAGES = {
         "no thickness in range explains the pixel: check stack, forward model, normalisation and noise level"
     ),
     Status.OUT_OF_RANGE: "thickness at the end of its range or opaque at every energy: raise max_nm or the beam energy",
-    Status.NOT_CONVERGED: "the solver stopped before it converged: allow more iterations",
+    Status.NOT_CONVERGED: "the solver stopped before it converged: allow more iterations, or rounds of map",
 }
 
 

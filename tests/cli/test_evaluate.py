@@ -7,7 +7,8 @@ import pytest
 
 from making import STACK, X, Y, make_reconstruction, make_scan
 from microtomo.cli.app import main
-from microtomo.io.scans import write_reconstruction, write_scan
+from microtomo.io.reconstructions import write_reconstruction
+from microtomo.io.scans import write_scan
 from microtomo.scan import Reconstruction
 
 
@@ -87,7 +88,7 @@ def test_a_stored_volume_is_the_truth_of_a_reconstruction_like_file(capsys):
 def test_a_part_of_the_samples_is_compared_with_the_same_part(capsys):
     truth = np.concatenate([flat(12, 10 * k).thickness[None] for k in range(1, 6)])
     write_scan("scan.h5", make_scan(5, truth=truth))
-    from microtomo.io.scans import new_reconstruction
+    from microtomo.io.reconstructions import new_reconstruction
 
     with new_reconstruction("out.h5", range(2, 4)) as writer:
         writer.add(flat(12, 30, 1))

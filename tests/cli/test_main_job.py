@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from microtomo.cli.app import main
-from microtomo.io.scans import read_reconstruction, read_scan
+from microtomo.io.reconstructions import read_reconstruction
+from microtomo.io.scans import read_scan
 from microtomo.registry import list_methods
 from microtomo.scan import Status
 
-SOLVERS = [method.name for method in list_methods(task="sem") if not method.learned]
+SOLVERS = [method.name for method in list_methods(task="layers") if not method.learned]
 
 
 @pytest.fixture(scope="module")

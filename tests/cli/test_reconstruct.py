@@ -12,7 +12,8 @@ from making import STACK, X, Y, make_data_set, make_reconstruction, make_scan
 from microtomo.cli.app import main
 from microtomo.cli.reconstruct import parse_energies, parse_setting
 from microtomo.errors import MicrotomoError
-from microtomo.io.scans import read_reconstruction, read_truth, write_reconstruction, write_scan
+from microtomo.io.reconstructions import read_reconstruction, write_reconstruction
+from microtomo.io.scans import read_truth, write_scan
 from microtomo.materials import ENERGIES_KEV
 
 

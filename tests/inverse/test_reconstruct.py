@@ -247,7 +247,7 @@ def test_bad_input_is_refused_before_any_work_is_done(monkeypatch):
     def run(signal, problem):
         raise AssertionError("the method was called")
 
-    monkeypatch.setattr("microtomo.inverse.reconstruct.get_method", lambda name: Method(name, "sem", "", "", run))
+    monkeypatch.setattr("microtomo.inverse.reconstruct.get_method", lambda name: Method(name, "layers", "", "", run))
     for data in (recorded().data * 100, -recorded().data, recorded().data * np.nan):
         with pytest.raises(MicrotomoError):
             reconstruct(data)

@@ -11,11 +11,8 @@ import pytest
 import making
 from making import E, X, Y, make_reconstruction, make_scan
 from microtomo.errors import MicrotomoError
-from microtomo.io.scans import (
-    new_reconstruction,
-    read_scan,
-    write_scan,
-)
+from microtomo.io.reconstructions import new_reconstruction
+from microtomo.io.scans import read_scan, write_scan
 
 # --- output ---
 
@@ -96,7 +93,7 @@ FILL = """
 import resource, sys
 sys.path.insert(0, sys.argv[4])
 import making as t
-from microtomo.io.scans import write_reconstruction
+from microtomo.io.reconstructions import write_reconstruction
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
     if sys.argv[3] == "scan":

@@ -9,13 +9,8 @@ import tifffile
 
 from making import E, X, Y, make_data_set, make_reconstruction, make_scan, refused
 from microtomo.errors import MicrotomoError
-from microtomo.io.scans import (
-    read_reconstruction,
-    read_scan,
-    read_truth,
-    write_reconstruction,
-    write_scan,
-)
+from microtomo.io.reconstructions import read_reconstruction, write_reconstruction
+from microtomo.io.scans import read_scan, read_truth, write_scan
 from microtomo.materials import ENERGIES_KEV
 
 # --- bad input ---

@@ -10,15 +10,8 @@ import tifffile
 import torch
 
 from making import STACK, E, X, Y, make_data_set, make_reconstruction, make_scan, refused
-from microtomo.io.scans import (
-    iter_scans,
-    new_reconstruction,
-    read_reconstruction,
-    read_scan,
-    read_truth,
-    write_reconstruction,
-    write_scan,
-)
+from microtomo.io.reconstructions import new_reconstruction, read_reconstruction, write_reconstruction
+from microtomo.io.scans import iter_scans, read_scan, read_truth, write_scan
 from microtomo.io.sources import open_scan
 from microtomo.materials import ENERGIES_KEV
 from microtomo.scan import Scan

@@ -11,8 +11,8 @@ import tifffile
 from formats import write_dm3, write_velox
 from making import make_scan
 from microtomo.errors import MicrotomoError
+from microtomo.io.recorded import read_frames
 from microtomo.io.scans import write_scan
-from microtomo.io.vendor import read_frames
 
 IMAGES = np.random.default_rng(0).integers(1000, 60000, (3, 12, 14)).astype(np.uint16)
 
@@ -127,7 +127,7 @@ def write_compressed(folder, plugin):
 def test_vendors_compression_is_undone_in_a_process_that_knows_nothing_of_it(tmp_path):
     write_compressed(tmp_path, pytest.importorskip("hdf5plugin"))
     code = (
-        "import sys, numpy as np; from microtomo.io.vendor import read_frames; "
+        "import sys, numpy as np; from microtomo.io.recorded import read_frames; "
         "assert 'hdf5plugin' not in sys.modules; np.save(sys.argv[2], [f.image for f in read_frames([sys.argv[1]])])"
     )
     for name in ("a.emd", "a.hspy", "a.nxs"):
@@ -171,7 +171,7 @@ def test_tiffs_and_nexus_files_need_no_rosettasciio(tmp_path):
     write_scan(tmp_path / "a.nxs", make_scan())
     code = (
         "import sys; sys.modules['rsciio'] = sys.modules['hyperspy'] = None; import microtomo.cli.app; "
-        "from microtomo.io.vendor import read_frames; print(len(read_frames(sys.argv[1:])))"
+        "from microtomo.io.recorded import read_frames; print(len(read_frames(sys.argv[1:])))"
     )
     words = [sys.executable, "-c", code, str(tmp_path / "scan_5keV.tif"), str(tmp_path / "a.nxs")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

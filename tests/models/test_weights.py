@@ -15,7 +15,7 @@ from microtomo.models.scans.network import NetworkConfig, SemNetwork
 from microtomo.models.weights import load_network, read_card, save_weights, start_from
 from microtomo.registry import list_methods
 
-NAMES = [m.name for m in list_methods(task="sem") if m.learned]
+NAMES = [m.name for m in list_methods(task="layers") if m.learned]
 
 
 def saved(path, name="conv3", **settings):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from microtomo.report.gallery import PUBLISHED, Gallery, Result, score_table, telling_pixel
+from microtomo.report.gallery import Gallery, Result, published, score_table, telling_pixel
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def test_scores_stand_beside_the_published_ones_and_worse_is_marked(results, sta
     best, second = table.rows[:2]
     assert [best[0], best[1].text, best[1].best, best[3], best[4]] == ["map", "0.990", True, "2.00", "0.10"]
     assert (second[1].worse, second[2].worse) == (True, False)
-    assert list(table.published) == list(range(2, 2 + len(PUBLISHED)))
+    assert list(table.published) == list(range(2, 2 + len(published())))
     assert ["UNet-to-2d (report)", "0.953", "0.523"] in [list(row[:3]) for row in table.rows]
 
 

@@ -9,7 +9,7 @@ from microtomo.physics.forward import backscatter
 from microtomo.registry import get_method, list_methods
 from problems import TWELVE, problem_of, scan_of, stack_of, terraces
 
-METHODS = [m.name for m in list_methods(task="sem") if not m.learned]
+METHODS = [m.name for m in list_methods(task="layers") if not m.learned]
 STACKS = {
     "one layer": stack_of("Au"),
     "one light layer": stack_of("Al"),

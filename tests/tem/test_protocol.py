@@ -82,7 +82,7 @@ def test_held_out_images_are_never_trained_on_and_scores_are_theirs():
         def segmenter(image):
             assert id(image) not in trained
             seen.append(id(image))
-            return Segmentation(image > image.min(), image, "perfect")
+            return Segmentation.of_mask(image > image.min(), image, "perfect")
 
         return segmenter
 

@@ -11,7 +11,7 @@ import pytest
 
 from browsing import chromium, viewer, watched
 from microtomo import Scan, write_reconstruction, write_scan
-from microtomo.io.scans import new_reconstruction
+from microtomo.io.reconstructions import new_reconstruction
 from microtomo.viz.scene import thickness_scene
 from microtomo.viz.web import render_html
 

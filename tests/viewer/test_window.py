@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from microtomo import Scan
-from microtomo.viz.study import Study
+from microtomo.study import Study
 
 pytestmark = pytest.mark.gl
 AL, AU = (86, 180, 233), (230, 159, 0)

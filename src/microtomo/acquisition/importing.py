@@ -15,7 +15,7 @@ from microtomo.acquisition.recording import Recording, assemble
 from microtomo.acquisition.registration import Shifts, common_field, measure_shifts, registered
 from microtomo.acquisition.substrate import Substrate, find_substrate, given_substrate
 from microtomo.errors import MicrotomoError
-from microtomo.io.vendor import read_frames
+from microtomo.io.recorded import read_frames
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.forward import DEFAULT, forward_model
 from microtomo.scan import Scan

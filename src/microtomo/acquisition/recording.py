@@ -11,7 +11,7 @@ import numpy as np
 
 from microtomo.acquisition.quality import full_scale
 from microtomo.errors import MicrotomoError
-from microtomo.io.vendor import Frame
+from microtomo.io.images import Frame
 from microtomo.materials import check_energies
 
 _SATURATED = 0.05  # share of pixels at the top of the range that no correction mends

@@ -47,7 +47,7 @@ def demo(
     scans = {
         name: simulate_scan(stack, truth, forward=forward, noise=NOISE, seed=SEED) for name, truth in truths.items()
     }
-    methods = [m.name for m in list_methods(task="sem") if m.ready(forward)]
+    methods = [m.name for m in list_methods(task="layers") if m.ready(forward)]
     _prepare(methods, scans["experimental"])
     recs = {m: {name: _reconstruct(scan, m, name) for name, scan in scans.items()} for m in methods}
     results = [_result(m, found, scans) for m, found in recs.items()]
@@ -85,19 +85,18 @@ def _reconstruct(scan: Scan, method: str, name: str) -> Reconstruction:
 
 
 def _result(method: str, found: dict[str, Reconstruction], scans: dict[str, Scan]) -> Result:
-    from microtomo.cli.evaluate import score
-    from microtomo.io.scans import Truth
+    from microtomo.inverse.evaluation import evaluate
     from microtomo.report.gallery import Result
-    from microtomo.viz.figures import array
 
-    scores = {name: score(rec, Truth(array(scans[name].truth), None)) for name, rec in found.items()}
+    scores = {name: evaluate(rec, scans[name]).as_dict() for name, rec in found.items()}
     test, experimental, rec = scores["perlin"], scores["experimental"], found["perlin"]
     return Result(method, test["miou"], experimental["miou"], test["rmse_nm"], rec.seconds / len(rec.thickness))
 
 
 def _files(output: Path, scans: dict[str, Scan], recs: dict[str, dict[str, Reconstruction]]) -> list[tuple[str, str]]:
     """Write scans and reconstructions; returns (text, file name) of each."""
-    from microtomo.io.scans import write_reconstruction, write_scan
+    from microtomo.io.reconstructions import write_reconstruction
+    from microtomo.io.scans import write_scan
 
     links = []
     for name, scan in scans.items():
@@ -120,7 +119,7 @@ def _page(
     from microtomo import __version__
     from microtomo.report.gallery import Gallery, score_bars, score_table
     from microtomo.report.page import Picture, Report, Section, write_report
-    from microtomo.samples import one_reconstruction, one_scan
+    from microtomo.study import one_reconstruction, one_scan
     from microtomo.viz.figures import save_figure
     from microtomo.viz.gl import offscreen_works
 

@@ -13,30 +13,35 @@ if TYPE_CHECKING:
 
 def models(
     pattern: Annotated[str, typer.Argument(metavar="[PATTERN]", help="Wildcard for the name, such as 'm*'.")] = "*",
+    task: Annotated[str | None, typer.Option(help="Only methods of this task, such as contaminant.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List the methods: what each does, its size, its scores and whom to cite."""
     from microtomo.errors import MicrotomoError
-    from microtomo.inverse.leaderboard import known_scores
-    from microtomo.registry import list_methods
+    from microtomo.registry import get_task, list_methods
 
-    found = list_methods(pattern)
-    scores = known_scores()
-    told = [_told(method, scores.get(method.name)) for method in found]
+    methods = list_methods(pattern, task=None if task is None else get_task(task).name)
+    entries = [_entry(method) for method in methods]
     if as_json:
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(entries))
         return
-    if not found:
-        known = ", ".join(method.name for method in list_methods())
+    if not methods:
+        known = ", ".join(method.name for method in list_methods(task=task))
         raise MicrotomoError(f"no method matches {pattern!r}: there are {known or 'none'}")
-    for entry in told:
-        typer.echo(_lines(entry))
+    for method, entry in zip(methods, entries, strict=True):
+        typer.echo(_lines(method, entry))
 
 
-def _told(method: Method, score: float | None) -> dict[str, Any]:
-    entry = {name: getattr(method, name) for name in ("name", "task", "summary", "published_miou", "citation")}
-    entry["miou"] = score
-    if method.learned and method.task == "sem":
+def _entry(method: Method) -> dict[str, Any]:
+    """What there is to say of a method; its scores stand under the key of its task's metric."""
+    from microtomo.registry import get_task, known_scores
+
+    task = get_task(method.task)
+    key = task.metric.key
+    entry = {name: getattr(method, name) for name in ("name", "task", "summary")}
+    published = None if method.published is None else next(iter(method.published.scores.values()))
+    entry |= {f"published_{key}": published, "citation": method.citation, key: known_scores(task.name).get(method.name)}
+    if method.learned and task.input == "scan":
         entry |= _network(method)
     return entry
 
@@ -62,13 +67,16 @@ def _network(method: Method) -> dict[str, Any]:
     }
 
 
-def _lines(entry: dict[str, Any]) -> str:
+def _lines(method: Method, entry: dict[str, Any]) -> str:
+    from microtomo.registry import get_task
+
+    metric = get_task(method.task).metric
     scores = [
-        f"{word} mIoU {value:.3f}"
-        for word, value in (("published", entry["published_miou"]), ("ours", entry["miou"]))
+        f"{word} {metric.title} {value:.3f}"
+        for word, value in (("published", entry[f"published_{metric.key}"]), ("ours", entry[metric.key]))
         if value is not None
     ]
-    lines = [f"{entry['name']} ({', '.join([entry['task'], *scores])})", f"  {entry['summary']}"]
+    lines = [f"{method.name} ({', '.join([method.task, *scores])})", f"  {method.summary}"]
     if "forward" in entry:
         size = f"{entry['published_parameters'] / 1e6:.2f} M parameters at the published size"
         if entry["forward"]:
@@ -77,4 +85,4 @@ def _lines(entry: dict[str, Any]) -> str:
                 f"{' and '.join(entry['forward'])} ({size})"
             )
         lines.append(f"  {size}")
-    return "\n".join([*lines, f"  Cite: {entry['citation']}"])
+    return "\n".join([*lines, f"  Cite: {method.citation}"])

@@ -56,10 +56,11 @@ def reconstruct(
     options = dict(parse_setting(setting) for setting in settings or [])
 
     from microtomo.cli.progress import progress
+    from microtomo.errors import naming
     from microtomo.inverse.reconstruct import reconstruct as run
     from microtomo.io.atomic import check_output
-    from microtomo.io.scans import new_reconstruction
-    from microtomo.io.sources import naming, open_scan
+    from microtomo.io.reconstructions import new_reconstruction
+    from microtomo.io.sources import open_scan
     from microtomo.registry import get_method
 
     check_output(output)

@@ -9,8 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from microtomo.scan import Reconstruction, Scan
+    from microtomo.study import Study
     from microtomo.viz.scene import Scene
-    from microtomo.viz.study import Study
 
 FIGURES = ("maps", "uncertainty", "fit", "section", "spectrum", "scan")
 CONTENTS = ("auto", "thickness", "volume", "truth")
@@ -43,10 +43,9 @@ def render(
         if value is not None and value not in known:
             raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}", param_hint=name)
 
-    from microtomo.errors import MicrotomoError
+    from microtomo.errors import MicrotomoError, naming
     from microtomo.io.atomic import check_output
-    from microtomo.io.sources import naming
-    from microtomo.viz.study import load_study
+    from microtomo.io.studies import load_study
 
     suffix = output.suffix.lower()
     if suffix not in (".html", *_FLAT, *_DATA):
@@ -86,8 +85,7 @@ def render(
 
 
 def _export(study: Study, output: Path, what: str, figure: str | None, file: Path) -> None:
-    from microtomo.errors import MicrotomoError
-    from microtomo.io.sources import naming
+    from microtomo.errors import MicrotomoError, naming
     from microtomo.viz.export import write_export
 
     if figure is not None:
@@ -170,8 +168,8 @@ def _figure(
             {**true, rec.method: rec.volume}, rec.stack, height // 2 if row is None else row,
             voxel_nm=rec.voxel_nm, pixel_nm=rec.pixel_nm, title=title,
         )  # fmt: skip
+    from microtomo.io.studies import scan_of
     from microtomo.viz.spectrum import spectrum_figure
-    from microtomo.viz.study import scan_of
 
     measured = scan_of(rec, scan_file, sample, file)
     return spectrum_figure(measured, {rec.method: rec}, pixel or (height // 2, width // 2))

@@ -26,7 +26,8 @@ def view(
         from microtomo.viz.gl import prepare_window
 
         prepare_window()
-    from microtomo.viewer.show import open_study, view_in_browser
+    from microtomo.io.studies import open_study
+    from microtomo.viewer.show import view_in_browser
 
     study = open_study(file, scan, sample)
     for note in study.notes:

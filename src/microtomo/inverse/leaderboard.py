@@ -6,8 +6,8 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -17,7 +17,6 @@ from microtomo.metrics import thickness_scores, voxel_scores
 from microtomo.physics.detector import Detector
 from microtomo.physics.forward import forward_model
 from microtomo.registry import Method
-from microtomo.reproduce.sem.published import EXPERIMENTAL
 from microtomo.scan import Scan
 from microtomo.seeds import NOISE, TEST_SEED, TRIAL_STRUCTURES, Stream, derive_seed
 from microtomo.simulate.samples import draw_structures
@@ -25,7 +24,6 @@ from microtomo.simulate.scans import record
 from microtomo.voxels import thickness_to_volume
 
 SAMPLES = 40
-SCORES = Path(__file__).parents[1] / "weights" / "scores.json"
 
 
 @dataclass(frozen=True)
@@ -92,27 +90,22 @@ def run_trial(trial: Trial, method: Method, samples: int = SAMPLES, seed: int = 
     """Reconstruct the scans of a trial one by one (noise level estimated from each) and score them."""
     stack = load_stack("au-al-si")
     scan = scans_of(trial, samples, seed, stack)
-    found, seconds = [], []
+    recs, seconds = [], []
     for signal in scan.data:
         started = time.perf_counter()
-        found.append(reconstruct(signal, method.name, forward=trial.forward, stack=stack))
+        recs.append(reconstruct(signal, method.name, forward=trial.forward, stack=stack))
         seconds.append(time.perf_counter() - started)
     classes = ["empty", *stack.symbols]
     truth = torch.as_tensor(scan.truth)
-    voxels = voxel_scores(torch.stack([rec.volume for rec in found]), thickness_to_volume(truth), classes)
+    voxels = voxel_scores(torch.stack([rec.volume for rec in recs]), thickness_to_volume(truth), classes)
     maps = thickness_scores(
-        torch.stack([rec.thickness for rec in found]), truth, torch.stack([rec.uncertainty for rec in found])
+        torch.stack([rec.thickness for rec in recs]), truth, torch.stack([rec.uncertainty for rec in recs])
     )
-    published = None
-    if trial.name == "test set":
-        published = method.published_miou
-    elif trial.kind == "experimental":
-        published = EXPERIMENTAL[method.name][0] if method.name in EXPERIMENTAL else None
     return Entry(
         trial=trial.name,
         method=method.name,
-        samples=len(found),
-        published=published,
+        samples=len(recs),
+        published=method.published_score(trial.name),
         miou=voxels.miou,
         pooled_miou=voxels.pooled_miou,
         mrecall=voxels.mrecall,
@@ -130,7 +123,7 @@ def run_all(
     seed: int = TEST_SEED,
     done: Callable[[Entry], None] = lambda entry: None,
 ) -> list[Entry]:
-    """Every method in every trial that it is ready for; ``done`` is told of each."""
+    """Every method in every trial that it is ready for; ``done`` is called with each entry."""
     entries = []
     for trial in TRIALS:
         for method in methods:
@@ -140,15 +133,7 @@ def run_all(
     return entries
 
 
-def as_json(entries: Iterable[Entry], samples: int, seed: int, machine: str) -> str:
-    """Entries with what they were measured on."""
-    told = {"samples": samples, "seed": seed, "machine": machine, "entries": [asdict(entry) for entry in entries]}
-    return json.dumps(told, indent=1)
-
-
-def known_scores(trial: str = "test set") -> dict[str, float]:
-    """mIoU of each method in a trial, as measured for this version (`microtomo evaluate --all`)."""
-    if not SCORES.is_file():
-        return {}
-    entries = json.loads(SCORES.read_text())["entries"]
-    return {entry["method"]: entry["miou"] for entry in entries if entry["trial"] == trial}
+def as_json(entries: Iterable[Any], samples: int, seed: int, machine: str) -> str:
+    """Entries (data classes) with what they were measured on; ``weights/scores-TASK.json`` keeps that of a release."""
+    summary = {"samples": samples, "seed": seed, "machine": machine, "entries": [asdict(entry) for entry in entries]}
+    return json.dumps(summary, indent=1)

@@ -16,7 +16,7 @@ from microtomo.inverse.noise import estimate_noise
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
-from microtomo.registry import Method, get_method
+from microtomo.registry import Method, get_method, get_task
 from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
 from microtomo.voxels import RULES, default_depth
 
@@ -65,8 +65,8 @@ def reconstruct(
         For NaN, negative or not normalised signals, energies that do not fit, unknown methods, options, forward models.
     """
     chosen = get_method(method)
-    if chosen.task != "sem":
-        raise MicrotomoError(f"method {method} is for {chosen.task} images, not for scans: use `microtomo segment`")
+    if get_task(chosen.task).input != "scan":
+        raise MicrotomoError(f"method {method} is for task {chosen.task}, not for scans: use `microtomo segment`")
     _check_options(chosen, options)
     scan, problem_stack = _complete(scan, stack, energies_kev)
     model = forward_model(forward or contrast or scan.forward or DEFAULT, problem_stack)

@@ -1,8 +1,7 @@
-"""Reading HDF5 files, whoever wrote them: the default signal, its axes, and what our own files say in attributes."""
+"""Reading HDF5 files, whoever wrote them: the default signal, its axes, its filters, the files behind it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ import h5py
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.materials import Stack, make_stack
 
 _NM = {
     "nm": 1.0, "nanometer": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "micrometer": 1e3, "mm": 1e6,
@@ -22,15 +20,12 @@ _NM = {
 
 @contextmanager
 def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
-    """An HDF5 file, or the index of a data-set folder, open for reading; failures to read become MicrotomoError."""
+    """An HDF5 file open for reading; failures to read become MicrotomoError."""
     path = Path(path)
-    file_path = path / "index.h5" if path.is_dir() else path
-    if not file_path.exists():
-        raise MicrotomoError(
-            f"{path}: no such file: check the path" if file_path == path else f"{path}: has no index.h5 in it"
-        )
-    with reading(file_path):
-        file = h5py.File(file_path, "r")
+    if not path.exists():
+        raise MicrotomoError(f"{path}: no such file: check the path")
+    with reading(path):
+        file = h5py.File(path, "r")
     with file:
         yield file
 
@@ -154,38 +149,6 @@ def shards(data: h5py.Dataset) -> tuple[Path, ...]:
         with reading(shard), h5py.File(shard, "r"):
             pass
     return paths
-
-
-def stack_of(entry: h5py.Group, path: object) -> Stack | None:
-    """The stack that a file names, None where it names none. Raises MicrotomoError where it is spoilt."""
-    if "stack" not in entry.attrs:
-        return None
-    try:
-        table = json.loads(text(entry.attrs["stack"]))
-    except json.JSONDecodeError as error:
-        raise MicrotomoError(f"{path}: attribute stack of /entry is not JSON ({error}): pass the stack") from None
-    if not isinstance(table, dict):
-        raise MicrotomoError(f"{path}: attribute stack of /entry describes no stack: pass the stack")
-    return make_stack(table, source=f"{path}, attribute stack")
-
-
-def history_of(entry: h5py.Group) -> dict[str, Any]:
-    """The configuration stored with a file, empty where there is none or it is not a JSON object."""
-    try:
-        history = json.loads(text(entry.attrs.get("config", "{}")))
-    except json.JSONDecodeError:
-        return {}
-    return history if isinstance(history, dict) else {}
-
-
-def number_of(entry: h5py.Group, name: str, path: object) -> float | None:
-    """A number among the attributes of /entry, None where absent. Raises MicrotomoError where it is none."""
-    if name not in entry.attrs:
-        return None
-    try:
-        return float(entry.attrs[name])
-    except (TypeError, ValueError):
-        raise MicrotomoError(f"{path}: attribute {name} of /entry is {entry.attrs[name]!r}, not a number") from None
 
 
 def text(value: Any) -> str:

@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.io.arrays import TIFF_SUFFIXES, natural_order, read_npy
+from microtomo.io.arrays import read_npy
 from microtomo.io.atomic import whole_file, writing
-from microtomo.io.vendor import read_frames
+from microtomo.io.kinds import MICROGRAPH_SUFFIXES, NPY, Kind, files_in, format_of, kind_of
+from microtomo.io.recorded import read_image_file
 
-PICTURES = (".png", ".bmp", ".jpg", ".jpeg", ".pgm")
-VENDORS = (".dm3", ".dm4", ".mrc", ".emd", ".ser", ".hspy")
-SUFFIXES = (*TIFF_SUFFIXES, *PICTURES, ".npy", *VENDORS)
-MADE = ("_mask", "_overlay", "_probability", "_uncertainty", "_LABEL")
-"""Ends of names of what is made from an image, or for it, and no image itself."""
+RESULT_ENDINGS = ("_mask", "_overlay", "_probability", "_uncertainty", "_LABEL")
+"""Ends of names of what is computed from an image, or is its label, and no image itself."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +43,21 @@ def read_pixels(path: str | Path) -> np.ndarray:
 def _read(path: Path) -> tuple[np.ndarray, float | None]:
     if path.is_dir():
         raise MicrotomoError(f"{path}: is a folder: give one image")
-    if not path.exists():
-        raise MicrotomoError(f"{path}: does not exist: check the path")
-    if path.stat().st_size == 0:
+    if path.exists() and path.stat().st_size == 0:
         raise MicrotomoError(f"{path}: is empty (0 bytes): copy it anew")
-    suffix, pixel_nm = path.suffix.lower(), None
-    if suffix in PICTURES:
+    kind, pixel_nm = kind_of(path), None
+    if kind is Kind.PICTURE:
         pixels = _picture(path)
-    elif suffix == ".npy":
+    elif format_of(path) is NPY:
         pixels = np.asarray(read_npy(path).data)
-    elif suffix in SUFFIXES:
-        frames = read_frames([path])
+    elif kind is Kind.RECORDED:
+        frames = read_image_file(path)
         if len(frames) != 1:
             raise MicrotomoError(f"{path}: holds {len(frames)} images: save one image a file")
         pixels, pixel_nm = frames[0].image, frames[0].pixel_nm
     else:
-        raise MicrotomoError(f"{path}: unknown format {suffix or 'without suffix'}: give one of {', '.join(SUFFIXES)}")
+        known = ", ".join(MICROGRAPH_SUFFIXES)
+        raise MicrotomoError(f"{path}: unknown format {path.suffix.lower() or 'without suffix'}: give one of {known}")
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
         pixels = _grey_of_colour(path, pixels[..., :3])
     if pixels.ndim != 2 or pixels.dtype.kind not in "fiub":
@@ -93,16 +90,11 @@ def list_micrographs(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise MicrotomoError(f"{folder}: is no folder: give one with images")
-    paths = sorted(
-        (
-            p
-            for p in folder.iterdir()
-            if p.suffix.lower() in SUFFIXES and not p.stem.endswith(MADE) and not p.name.startswith(".")
-        ),
-        key=natural_order,
-    )
+    paths = [path for path in files_in(folder, MICROGRAPH_SUFFIXES) if not path.stem.endswith(RESULT_ENDINGS)]
     if not paths:
-        raise MicrotomoError(f"{folder}: holds no images ({', '.join(SUFFIXES)}): give the folder with micrographs")
+        raise MicrotomoError(
+            f"{folder}: holds no images ({', '.join(MICROGRAPH_SUFFIXES)}): give the folder with micrographs"
+        )
     stems: dict[str, Path] = {}
     for path in paths:
         if path.stem in stems:

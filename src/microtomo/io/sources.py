@@ -12,35 +12,17 @@ from typing import Any
 import h5py
 import numpy as np
 
-from microtomo.errors import MicrotomoError
-from microtomo.io.arrays import (
-    ENERGY_NAMES,
-    TIFF_SUFFIXES,
-    Images,
-    numbers,
-    read_npy,
-    read_npz,
-    read_tiff,
-    read_tiff_folder,
-)
-from microtomo.io.hdf5 import (
-    axis_values,
-    default_signal,
-    history_of,
-    load_filters,
-    number_of,
-    only_candidate,
-    open_hdf5,
-    pixel_size,
-    reading,
-    shards,
-    stack_of,
-    text,
-)
+from microtomo.errors import MicrotomoError, naming
+from microtomo.io.arrays import numbers, read_npy, read_npz
+from microtomo.io.hdf5 import axis_values, default_signal, load_filters, only_candidate, pixel_size, reading, shards
+from microtomo.io.images import Images
+from microtomo.io.kinds import NPY, TIFF, Kind, data_sets_in, format_of, kind_of, suffix_of
+from microtomo.io.names import ENERGY_NAMES
+from microtomo.io.nexus import FORWARD, INDEX, SCAN, THICKNESS, Entry, address, open_nexus
+from microtomo.io.tiff import read_tiff, read_tiff_folder
 from microtomo.materials import Stack, builtin_stacks, load_stack
 from microtomo.scan import Scan
 
-HDF5_SUFFIXES = (".h5", ".hdf5", ".nxs", ".nx", ".hdf", ".nexus")
 _MAP_ABOVE = 1 << 30  # bytes: larger arrays are mapped from disk, not read
 
 
@@ -129,11 +111,13 @@ def open_scan(
     """
     path = Path(path)
     given = None if stack is None else load_stack(stack)
-    kind = path.suffix.lower()
-    if _is_hdf5(path, kind):
-        with open_hdf5(path) as file:
+    kind = kind_of(path)
+    if kind is Kind.RECONSTRUCTION:
+        raise MicrotomoError(f"{path}: holds a reconstruction, not a scan: give the scan that it was made from")
+    if kind in (Kind.SCAN, Kind.DATA_SET):
+        with open_nexus(path) as (file, entry):
             with reading(path):
-                source = _from_hdf5(path, file, energies_kev)
+                source = _from_hdf5(path, file, entry, energies_kev)
             source.pixel_nm = pixel_nm or source.pixel_nm
             source.stack, source.forward = given or source.stack, forward or source.forward
             _check(source, given)
@@ -152,77 +136,57 @@ def open_scan(
     yield source
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Put the file name before the message of a MicrotomoError."""
-    try:
-        yield
-    except MicrotomoError as error:
-        raise MicrotomoError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
-
-
-def _is_hdf5(path: Path, kind: str) -> bool:
-    if not path.exists():
-        raise MicrotomoError(f"{path}: no such file: check the path")
-    if path.is_dir():
-        return (path / "index.h5").exists()
-    return kind in HDF5_SUFFIXES or (kind not in (".npy", ".npz", *TIFF_SUFFIXES) and bool(h5py.is_hdf5(path)))
-
-
-def _images(path: Path, kind: str) -> Images:
-    if path.is_dir():
+def _images(path: Path, kind: Kind) -> Images:
+    if kind is Kind.ARRAY:
+        return read_npy(path) if format_of(path) is NPY else read_npz(path)
+    if kind is Kind.FOLDER_OF_IMAGES:
         return read_tiff_folder(path)
-    if kind == ".npy":
-        return read_npy(path)
-    if kind == ".npz":
-        return read_npz(path)
-    if kind in TIFF_SUFFIXES:
+    if kind is Kind.RECORDED and format_of(path) is TIFF:
         return read_tiff(path)
+    if kind is Kind.RECORDED:
+        raise MicrotomoError(f"{path}: holds recorded images, no normalised scan: run `microtomo import` on it first")
+    if kind is Kind.DATA_SETS:
+        raise MicrotomoError(f"{path}: holds the data sets {', '.join(data_sets_in(path))}: give one of those folders")
+    if kind is Kind.FOLDER:
+        raise MicrotomoError(
+            f"{path}: has neither {INDEX} nor TIFF images in it: give a scan file, or the folder of one"
+        )
     raise MicrotomoError(
-        f"{path}: unknown kind of file {kind or '(no extension)'}: give HDF5 (.h5, .nxs), .npy, .npz, .tif "
-        "or a folder of TIFFs"
+        f"{path}: unknown kind of file {suffix_of(path)}: give HDF5 (.h5, .nxs), .npy, .npz, .tif or a folder of TIFFs"
     )
 
 
-def _from_hdf5(path: Path, file: h5py.File, energies_kev: tuple[float, ...] | None) -> ScanSource:
-    entry = file.get("entry")
-    ours = isinstance(entry, h5py.Group) and "microtomo_version" in entry.attrs
-    if ours and "method" in entry.attrs:
-        raise MicrotomoError(f"{path}: holds a reconstruction, not a scan: give the scan that it was made from")
-    signal = default_signal(file)
-    if signal is None and ours:
-        raise MicrotomoError(f"{path}: lacks the data set /entry/data/data: write the scan again")
+def _from_hdf5(path: Path, file: h5py.File, entry: Entry | None, energies_kev: tuple[float, ...] | None) -> ScanSource:
+    signal, entry = default_signal(file), entry if entry is not None and entry.ours else None
+    if signal is None and entry is not None:
+        raise MicrotomoError(f"{path}: lacks the data set {address(SCAN)}: write the scan again")
     if signal is None:
         signal = only_candidate(path, file)
     load_filters(path, signal)
     files = (Path(file.filename), *shards(signal))
-    energies = energies_kev or _energies(path, signal, ours)
+    energies = energies_kev or _energies(path, signal, entry is not None)
     source = ScanSource(path, signal, tuple(energies), files)
     if (size := pixel_size(path, signal)) is not None:
         source.pixel_nm = size
-    if ours:
-        assert entry is not None
-        source.stack = stack_of(entry, path)
-        source.forward = text(entry.attrs["contrast"]) if "contrast" in entry.attrs else None
-        source.noise = number_of(entry, "noise", path)
-        source.pixel_nm = number_of(entry, "pixel_nm", path) or source.pixel_nm
-        source.history = history_of(entry)
-        truth = entry.get("thickness/data")
-        if isinstance(truth, h5py.Dataset):
-            shards(truth)
-            source.truth = truth
+    if entry is not None:
+        source.stack, source.forward, source.noise = entry.stack, entry.text(FORWARD), entry.number("noise")
+        source.pixel_nm = entry.number("pixel_nm") or source.pixel_nm
+        source.history = entry.history
+        source.truth = entry.data(THICKNESS)
+        if source.truth is not None:
+            shards(source.truth)
     return source
 
 
 def _energies(path: Path, signal: h5py.Dataset, ours: bool) -> tuple[float, ...]:
-    found = axis_values(signal, -3, ENERGY_NAMES) if signal.ndim in (3, 4) else None
-    if found is None:
+    axis = axis_values(signal, -3, ENERGY_NAMES) if signal.ndim in (3, 4) else None
+    if axis is None:
         if ours:
             raise MicrotomoError(
                 f"{path}: lacks the data set {signal.parent.name}/energy: write the scan again or pass --energies"
             )
         raise MicrotomoError(f"{path}: says no energies for {signal.name}: pass --energies, such as --energies 5:35")
-    values, units = found
+    values, units = axis
     return numbers(values / 1000 if units.lower() == "ev" else values)
 
 

@@ -1,124 +1,28 @@
-"""Reading what microscopes save: images one by one, with energy and pixel size where the file tells them."""
+"""Images in the formats of makers of microscopes, which rosettasciio reads, with energy and pixel size."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from glob import glob
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError
-from microtomo.io.arrays import TIFF_SUFFIXES, energy_in_name, natural_order, open_tiff
+from microtomo.errors import MicrotomoError, naming
 from microtomo.io.hdf5 import in_nm, load_filters, reading
-from microtomo.io.sources import HDF5_SUFFIXES, naming, open_scan
-from microtomo.io.vendor_tags import tiff_energy, tiff_pixel, tiff_rows
+from microtomo.io.images import Frame
+from microtomo.io.names import energy_in_name
 
-_READERS = {
-    ".dm3": "digitalmicrograph", ".dm4": "digitalmicrograph", ".emd": "emd", ".hspy": "hspy", ".ser": "tia",
-    ".mrc": "mrc",
-}  # fmt: skip
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _KEV = {"kev": 1.0, "kv": 1.0, "ev": 1e-3, "v": 1e-3}
-KNOWN = ".tif, " + ", ".join(_READERS) + ", .h5, .nxs"
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One image (y, x) as recorded, where it is from, its energy [keV] and pixel size [nm] where the file says."""
+def read_vendor(path: Path, reader: str) -> list[Frame]:
+    """Images of a file by a ``reader``, the name of a module of rosettasciio.
 
-    image: np.ndarray
-    path: Path
-    name: str
-    energy_kev: float | None = None
-    pixel_nm: float | None = None
-
-
-def read_frames(places: Sequence[str | Path], energies_kev: Sequence[float] | None = None) -> list[Frame]:
-    """All images of files, folders and patterns such as ``scan/*.tif``, in natural order of the names.
-
-    TIFF needs nothing more, .dm3, .dm4, .emd, .hspy and others rosettasciio. Energies come from the file's own axis,
-    else from its name, else from what the microscope wrote into it. ``energies_kev`` is for HDF5 files without any.
-    Raises MicrotomoError, with the file name, for whatever cannot be read as images of a microscope.
+    Raises MicrotomoError where that is not installed, and for files that it cannot read or that hold no images.
     """
-    return [frame for path in _files(places) for frame in _frames(path, energies_kev)]
-
-
-def _files(places: Sequence[str | Path]) -> list[Path]:
-    found: list[Path] = []
-    for place in places:
-        path = Path(place)
-        if path.is_dir() and not (path / "index.h5").exists():
-            inside = [p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")]
-            known = [p for p in inside if p.suffix.lower() in (*TIFF_SUFFIXES, *_READERS, *_PICTURES)]
-            if not known:
-                raise MicrotomoError(f"{path}: has no images in it that can be read: give a folder of {KNOWN}")
-            found += sorted(known, key=natural_order)
-        elif path.exists():
-            found.append(path)
-        else:
-            matches = sorted((Path(p) for p in glob(str(place))), key=natural_order)
-            if not matches:
-                raise MicrotomoError(f"{place}: no such file: check the path")
-            found += matches
-    return list(dict.fromkeys(found))
-
-
-def _frames(path: Path, energies_kev: Sequence[float] | None) -> Iterator[Frame]:
-    kind = path.suffix.lower()
-    if kind in TIFF_SUFFIXES:
-        yield from _tiff(path)
-    elif kind in _READERS:
-        yield from _other(path, _READERS[kind])
-    elif kind in HDF5_SUFFIXES or path.is_dir():
-        yield from _hdf5(path, energies_kev)
-    elif kind in _PICTURES:
-        raise MicrotomoError(
-            f"{path}: is a picture for the screen ({kind}), whose grey values are no detector signal any more: save "
-            "the images as TIFF with all bits, without colours, scale bar and contrast adjustment"
-        )
-    else:
-        raise MicrotomoError(
-            f"{path}: unknown kind of file {kind or '(no extension)'}: give {KNOWN} or a folder of them"
-        )
-
-
-def _tiff(path: Path) -> Iterator[Frame]:
-    with open_tiff(path) as tiff:
-        data = np.asarray(tiff.series[0].asarray())
-        energy, pixel, rows = tiff_energy(tiff), tiff_pixel(tiff), tiff_rows(tiff)
-    if data.ndim not in (2, 3):
-        raise MicrotomoError(
-            f"{path}: holds {data.ndim - 2} axes of images {data.shape}: keep one stack of images a file"
-        )
-    images = data[None] if data.ndim == 2 else data
-    named = energy_in_name(path.stem)
-    for i, image in enumerate(images):
-        single = len(images) == 1
-        yield Frame(
-            image[:rows],
-            path,
-            path.name if single else f"{path.name} page {i + 1}",
-            (energy if named is None else named) if single else None,
-            pixel,
-        )
-
-
-def _hdf5(path: Path, energies_kev: Sequence[float] | None) -> Iterator[Frame]:
-    with open_scan(path, None if energies_kev is None else tuple(energies_kev), stack=None) as source:
-        if source.samples is not None:
-            raise MicrotomoError(f"{path}: holds {source.samples} scans: import one scan at a time")
-        data, energies, pixel = np.asarray(source.data[...]), source.energies_kev, source.pixel_nm
-    for image, energy in zip(data, energies, strict=True):
-        yield Frame(image, path, f"{path.name} at {energy:g} keV", energy, pixel)
-
-
-def _other(path: Path, reader: str) -> Iterator[Frame]:
-    """Images of a format that rosettasciio reads."""
     try:
         module = import_module(f"rsciio.{reader}")
     except ModuleNotFoundError as error:
@@ -138,10 +42,10 @@ def _other(path: Path, reader: str) -> Iterator[Frame]:
             raise _damaged(error) from error
         except Exception as error:  # readers of foreign formats fail in every way on damaged files
             raise _damaged(error) from error
-        found = [frame for signal in signals for frame in _of_signal(path, signal)]
-        if not found:
+        frames = [frame for signal in signals for frame in _of_signal(path, signal)]
+        if not frames:
             raise MicrotomoError("holds no images: export the images of the backscatter detector")
-    yield from found
+    return frames
 
 
 def _load_filters(path: Path) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
 from torch import nn
 
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.registry import discover
 
 
 class Shape(BaseModel):
@@ -34,7 +33,12 @@ class Shape(BaseModel):
             if not issubclass(known.config, cls):
                 raise ValueError(f"{known.name} is a network for task {known.task}, not of this kind")
             return known.config.model_validate(given)
-        return handler({**known.own, **given})
+        return handler({**cls.of_task(known.task), **known.own, **given})
+
+    @classmethod
+    def of_task(cls, task: str) -> dict[str, Any]:
+        """Settings that follow from the architecture's task."""
+        return {}
 
 
 class Network(nn.Module):
@@ -66,7 +70,6 @@ class Architecture:
 
 
 _ARCHITECTURES: dict[str, Architecture] = {}
-_SEARCHED: set[str] = set()
 
 Build = TypeVar("Build", bound=Callable[[Any], Network])
 
@@ -80,11 +83,7 @@ def add_architecture(name: str, task: str, config: type[Shape], build: Callable[
 
 def architectures() -> Mapping[str, Architecture]:
     """All networks by name; every module of this package has been imported."""
-    package = import_module("microtomo.models")
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if module.name not in _SEARCHED:
-            _SEARCHED.add(module.name)
-            import_module(module.name)
+    discover("microtomo.models")
     return _ARCHITECTURES
 
 

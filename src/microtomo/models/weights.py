@@ -15,6 +15,7 @@ from safetensors.torch import save
 from microtomo.errors import MicrotomoError, nearest
 from microtomo.io.atomic import whole_file
 from microtomo.models.architectures import Network, Shape, architectures, build_network
+from microtomo.registry import list_methods
 
 FOLDER = Path(__file__).parent.parent / "weights"
 _KEY = "microtomo"
@@ -31,13 +32,12 @@ def shipped_weights(architecture: str, forward: str | None = None) -> Path:
     if path.is_file():
         return path
     if forward is None:
-        task = architectures()[architecture].task
-        others = [
-            a.name for a in architectures().values() if a.task == task and (FOLDER / f"{a.name}.safetensors").is_file()
-        ]
+        methods = list_methods(task=architectures()[architecture].task)
+        others = [m.name for m in methods if not m.learned or (FOLDER / f"{m.name}.safetensors").is_file()]
+        use = f"use {' or '.join(others)}, or " if others else ""
         raise MicrotomoError(
-            f"{architecture} has no weights in the package: use {' or '.join(others or ['bragg'])}, or train it with "
-            f"`microtomo train {architecture} --data FOLDER` and give --set weights=FILE"
+            f"{architecture} has no weights in the package: {use}train it with `microtomo train {architecture} --data "
+            "FOLDER` and give --set weights=FILE"
         )
     there = sorted(p.stem.rsplit("-", 1)[1] for p in FOLDER.glob(f"{architecture}-*.safetensors"))
     others = sorted(p.stem.rsplit("-", 1)[0] for p in FOLDER.glob(f"*-{forward}.safetensors"))

@@ -25,6 +25,10 @@ DEFAULT = "material"
 """The forward model of scans that name none."""
 
 
+Progress = Callable[[int, int], None]
+"""Told after each part of long work: parts done, parts in all."""
+
+
 @dataclass(frozen=True)
 class ForwardModel(ABC):
     """Signal over bare substrate (1 = substrate) of layers on a substrate, without noise.
@@ -54,6 +58,10 @@ class ForwardModel(ABC):
         except ValueError as error:
             raise MicrotomoError(str(error)) from None
         return replace(self, stack=self.stack.model_copy(update={"energies_kev": energies}))
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Do now what takes long and is done once; ``progress`` is told of parts done, and of parts in all."""
+        return
 
     @abstractmethod
     def __call__(self, thickness: Tensor) -> Tensor:

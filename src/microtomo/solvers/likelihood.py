@@ -16,7 +16,7 @@ _WORTH = 4.0  # nats that a layer which the grid finds absent must gain to be th
 
 @register(
     "likelihood",
-    task="sem",
+    task="layers",
     citation="Rau & Reimer, Scanning 23 (2001) 235 (signal); maximum likelihood over a grid, refined by Gauss-Newton",
 )
 def likelihood(signal: Tensor, problem: Problem, *, iterations: int = 15) -> Estimate:

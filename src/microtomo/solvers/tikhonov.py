@@ -8,7 +8,7 @@ from torch import Tensor
 from microtomo.inverse.misfit import NOISE_FLOOR, slopes, starting_grid
 from microtomo.inverse.pixelwise import by_pixel, descend, deviation_within_range
 from microtomo.inverse.problem import Estimate, Problem
-from microtomo.registry import register
+from microtomo.registry import Published, register
 from microtomo.voxels import thickness_to_volume
 
 _SLACK = 1e-3  # of a layer's range, for voxels
@@ -16,9 +16,9 @@ _SLACK = 1e-3  # of a layer's range, for voxels
 
 @register(
     "tikhonov",
-    task="sem",
+    task="layers",
     citation="Golub, Hansen & O'Leary, SIAM J. Matrix Anal. Appl. 21 (1999) 185",
-    published_miou=0.617,
+    published=Published("Numerical (Tikhonov)", {"test set": 0.617, "experimental structure": 0.572}),
 )
 def tikhonov(signal: Tensor, problem: Problem, *, weight: float = 1.0, iterations: int = 12) -> Estimate:
     """Per-pixel least squares with Tikhonov regularisation (Levenberg-Marquardt within bounds).

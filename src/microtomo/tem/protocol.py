@@ -49,8 +49,10 @@ class Labelled:
         return tuple(name[:DATE] for name in self.names)
 
 
-def read_labelled(folder: str | Path) -> Labelled:
-    """All images ``NAME.*`` of a folder, or of ``images`` in it, that have a ``NAME_LABEL.*`` (0, and not 0) beside.
+def read_labelled(folder: str | Path, read_label: Callable[[Path], np.ndarray] = read_mask) -> Labelled:
+    """All images ``NAME.*`` of a folder, or of ``images`` in it, that have a ``NAME_LABEL.*`` beside.
+
+    ``read_label`` makes labels (y, x) of such a file: by default True where it is not 0.
 
     Raises MicrotomoError where there are none or a label does not fit its image.
     """
@@ -64,7 +66,7 @@ def read_labelled(folder: str | Path) -> Labelled:
     for label in labels:
         path = label.with_name(label.name.replace(_LABEL, ""))
         images.append(read_micrograph(path).image)
-        masks.append(read_mask(label))
+        masks.append(read_label(label))
         if images[-1].shape != masks[-1].shape:
             raise MicrotomoError(f"{label}: is {masks[-1].shape} but the image is {images[-1].shape} pixels")
     return Labelled(tuple(images), tuple(masks), tuple(label.stem.replace(_LABEL, "") for label in labels))

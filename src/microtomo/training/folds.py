@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.io.atomic import writing
-from microtomo.models.micrographs.unet import MicrographUNet, run
+from microtomo.models.micrographs.network import SegmenterNetwork, run
 from microtomo.models.weights import load_network
 from microtomo.tem.protocol import Segmenter, trained_by
 from microtomo.tem.segmentation import Segmentation
@@ -64,7 +64,7 @@ class FoldTrainer:
             config = load_run(self.name, None, self.then, start=str(weights))
             folder = self.folder / f"{self.name}-{_digest(images, masks)}"
             weights = run_training(config, folder, LabelledImages(images, masks))
-        network = load_network(weights, MicrographUNet)
+        network = load_network(weights, SegmenterNetwork)
 
         def segmenter(image: np.ndarray) -> Segmentation:
             return run(network, image, SYMMETRIES, {})

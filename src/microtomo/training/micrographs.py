@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.micrographs import read_mask, read_pixels
 from microtomo.models.architectures import Network
-from microtomo.models.micrographs.unet import SegmenterConfig
-from microtomo.tem.graphene.synthetic import micrograph
-from microtomo.tem.illumination import normalise
+from microtomo.models.micrographs.network import SegmenterConfig
+from microtomo.registry import get_method, get_task
 from microtomo.tem.protocol import read_labelled
+from microtomo.tem.segmentation import preparation_of
 from microtomo.training.config import Count, OptimiserConfig, RunConfig, Samples, Share
 from microtomo.training.images import (
     ImageSamples,
@@ -70,7 +70,7 @@ class MicrographRun(RunConfig):
 
     metric, score, source = "jaccard", "Jaccard index", "data.folder"
 
-    network: SegmenterConfig
+    network: SerializeAsAny[SegmenterConfig]
     data: MicrographData = MicrographData()
     optimiser: MicrographOptimiser = MicrographOptimiser()
     epochs: Count = 20
@@ -80,11 +80,6 @@ class MicrographRun(RunConfig):
     def validates(self) -> bool:
         """Whether images are kept apart to score each epoch."""
         return self.data.validation > 0
-
-
-def _graphene(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-    sample = micrograph(seed, index)
-    return sample.image, sample.contaminant
 
 
 @trains(SegmenterConfig)
@@ -102,22 +97,23 @@ class MicrographTraining(TrainingTask):
         super().__init__(config)
         data, self.classes = config.data, config.network.classes
         if images is None and data.folder is not None:
-            read = read_labelled(data.folder)
+            read = read_labelled(data.folder, read_mask if self.classes == 2 else read_pixels)
             images = LabelledImages(read.images, read.masks, read.names)
         if images is None and not data.synthetic:
             raise MicrotomoError("there is nothing to train on: set data.folder=FOLDER or data.synthetic=400")
+        method = get_method(config.network.architecture)
         if images is None:
             held = SYNTHETIC_VALIDATION if config.validates else 0
-            drawn = synthetic_images(_graphene, config.seed, data.synthetic + held)
+            drawn = synthetic_images(get_task(method.task), config.seed, data.synthetic + held)
             real, synthetic = LabelledImages((), ()), drawn.chosen(range(data.synthetic))
             kept_apart = drawn.chosen(range(data.synthetic, data.synthetic + held))
         else:
             check_labels(images, self.classes)
             kept, held_out = split(images, data, config.seed)
             real, kept_apart = images.chosen(kept), images.chosen(held_out)
-            synthetic = synthetic_images(_graphene, config.seed, data.synthetic)
+            synthetic = synthetic_images(get_task(method.task), config.seed, data.synthetic)
         self.real, self.synthetic, self.kept_apart = (
-            each.normalised(normalise) for each in (real, synthetic, kept_apart)
+            each.normalised(preparation_of(method).normalise) for each in (real, synthetic, kept_apart)
         )
 
     def samples(self, epoch: int) -> tuple[Dataset[tuple[Tensor, Tensor]], range]:

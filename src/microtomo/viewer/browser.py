@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from microtomo.errors import MicrotomoError
+from microtomo.study import Study
 from microtomo.viewer.panels import Panel, make_panels, panel_names, panel_titles
 from microtomo.viz.colours import stack_colours
 from microtomo.viz.export import surface_files, vti_bytes, zipped
 from microtomo.viz.maps import ColourScale, map_names, map_scale, one_map, png
+from microtomo.viz.readout import Readout, describe, readings, readout
 from microtomo.viz.spectrum import spectrum_figure
-from microtomo.viz.study import Readout, Study, readings, readout, told
 from microtomo.viz.web import MOST_FACES, asset, scene_data, scene_page
 
 COARSE_FACES = 40_000
@@ -165,7 +166,7 @@ class Page:
     def _tell(self) -> None:
         found: Readout | None = getattr(self, "_read", None)
         if found is not None:
-            self.state.told = told(found, int(self.state.energy))
+            self.state.told = describe(found, int(self.state.energy))
 
     def export(self, kind: str) -> dict[str, Any] | None:
         """Content of a file that the browser saves; None, and a sentence on the page, where there is none."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from microtomo.study import Study
 from microtomo.viz.figures import array
 from microtomo.viz.maps import ColourScale, sigma_scale
 from microtomo.viz.scene import Scene, thickness_scene
-from microtomo.viz.study import Study
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from microtomo.errors import MicrotomoError
-from microtomo.viz.study import Study
+from microtomo.study import Study
 
 LOOPBACK = "127.0.0.1"
 

@@ -11,30 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from microtomo.errors import MicrotomoError
-from microtomo.samples import one_reconstruction, one_scan
+from microtomo.io.studies import load_study
 from microtomo.scan import Array, Reconstruction, Scan
+from microtomo.study import Study, one_reconstruction, one_scan
 from microtomo.viewer.panels import make_panels
 from microtomo.viewer.server import LOOPBACK, serve
-from microtomo.viz.study import Study, load_study, scan_of
 from microtomo.viz.web import MOST_FACES, scene_page
-
-
-def open_study(file: str | Path, scan: str | Path | None = None, sample: int = 0) -> Study:
-    """Everything to see of a sample: a scan, or a reconstruction with the scan that it was made from.
-
-    Without ``scan`` that is the one that the file names; where it is not there, a note says so.
-    Raises MicrotomoError for files that cannot be read, and for a ``scan`` that does not fit.
-    """
-    study = load_study(Path(file), sample)
-    if study.rec is None:
-        return study
-    try:
-        found = scan_of(study.rec, None if scan is None else Path(scan), sample, Path(file))
-    except MicrotomoError as error:
-        if scan is not None:
-            raise
-        return replace(study, notes=(f"no spectra, the file {error}",))
-    return replace(study, scan=found, truth=study.truth if study.truth is not None else found.truth)
 
 
 def view_in_browser(study: Study, host: str = LOOPBACK, port: int = 0, ready: Callable[[str], None] = print) -> None:

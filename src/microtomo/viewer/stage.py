@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from microtomo.materials import Stack
+from microtomo.study import Study
 from microtomo.viewer.panels import Panel, make_panels
 from microtomo.viz.colours import stack_colours
 from microtomo.viz.figures import array
@@ -17,7 +18,6 @@ from microtomo.viz.mesh import box_faces
 from microtomo.viz.render import AZIMUTH, ELEVATION, Label, _style, _texts, axes, polydata, set_camera
 from microtomo.viz.scene import THINNEST_NM, Scene, Surface
 from microtomo.viz.sections import Cut, section_faces
-from microtomo.viz.study import Study
 
 SLAB = 0.05
 _SIDES = ("below", "right", "left")

@@ -10,11 +10,12 @@ import numpy as np
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import check_output
+from microtomo.study import Study
 from microtomo.viewer.stage import Stage, columns, make_stage
 from microtomo.viz.colours import INK, stack_colours
+from microtomo.viz.readout import describe, readings, readout
 from microtomo.viz.render import _style
 from microtomo.viz.spectrum import spectrum_figure
-from microtomo.viz.study import Study, readings, readout, told
 
 MOST_FACES = 400_000
 """Rectangles of a panel that a window still turns smoothly."""
@@ -120,7 +121,7 @@ class Window:
             of = f"  {row['thickness']} ± {row['sigma']} nm" if row["thickness"] else ""
             true = f"   true {row['truth']} nm" if row["truth"] else ""
             lines.append(f"{row['symbol']}{of}{true}")
-        for part in told(found, self._energy).split("; "):
+        for part in describe(found, self._energy).split("; "):
             lines.append(part.replace(", re-", ",\n  re-").replace(": ", ":\n  "))
         lines += self.study.notes
         self._text.SetInput("\n".join(_folded(lines, 46)))

@@ -13,11 +13,11 @@ import numpy as np
 from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import whole_file, writing
 from microtomo.scan import as_tensor
+from microtomo.study import Study
 from microtomo.viz.colours import rgb, stack_colours
 from microtomo.viz.figures import array
 from microtomo.viz.scene import THINNEST_NM
 from microtomo.viz.solids import Solid, layer_solids
-from microtomo.viz.study import Study
 from microtomo.voxels import default_depth, thickness_to_volume
 
 SUFFIXES = (".vti", ".stl", ".ply")

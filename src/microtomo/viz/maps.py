@@ -11,9 +11,9 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from microtomo.errors import MicrotomoError
+from microtomo.study import Study
 from microtomo.viz import colours
 from microtomo.viz.figures import array
-from microtomo.viz.study import Study
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from microtomo.errors import MicrotomoError
 from microtomo.metrics import mask_scores
 from microtomo.models.architectures import architectures, build_network
-from microtomo.models.micrographs.unet import SegmenterConfig, run
+from microtomo.models.micrographs.network import run
+from microtomo.models.micrographs.unet import MicrographUNet, UNetConfig
 from microtomo.models.scans.network import NetworkConfig
 from microtomo.models.weights import read_card, save_weights, shipped_weights
 from microtomo.registry import get_method
@@ -18,8 +19,7 @@ from microtomo.tem.illumination import normalise
 def small(seed=3, **settings):
     """A network whose every weight and running mean is random, ready to use."""
     torch.manual_seed(seed)
-    shape = {"architecture": "graphene-unet", "blocks": 3, "features": 4, **settings}
-    network = build_network(SegmenterConfig(**shape))
+    network = MicrographUNet(UNetConfig(**{"architecture": "graphene-unet", "blocks": 3, "features": 4, **settings}))
     with torch.no_grad():
         for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
             norm.running_mean.normal_(0, 0.1)
@@ -44,12 +44,12 @@ def rise(below, out):
 def test_the_published_network_has_the_size_of_its_drawing():
     down = double(1, 32) + double(32, 64) + double(64, 128) + double(128, 256)
     up = rise(256, 128) + double(256, 128) + rise(128, 64) + double(128, 64) + rise(64, 32) + double(64, 32)
-    published = build_network(SegmenterConfig(architecture="graphene-unet-7"))
+    published = MicrographUNet(UNetConfig(architecture="graphene-unet-7"))
     assert published.parameters_count == down + up + 2 * 32 + 2
     assert not [m for m in published.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     with torch.device("meta"):
-        original = build_network(SegmenterConfig(architecture="graphene-unet-9"))
-        own = build_network(SegmenterConfig(architecture="graphene-unet"))
+        original = MicrographUNet(UNetConfig(architecture="graphene-unet-9"))
+        own = MicrographUNet(UNetConfig(architecture="graphene-unet"))
     assert [len(original.down), original.down[0][0].out_channels, original.down[-1][0].out_channels] == [5, 64, 1024]
     assert own.parameters_count * 2 < 2.5e6  # bytes of its weights
 
@@ -59,7 +59,7 @@ def test_the_published_network_has_the_size_of_its_drawing():
 )
 def test_shapes_that_cannot_be_are_refused(settings, said):
     with pytest.raises(ValidationError, match=said):
-        SegmenterConfig(architecture="graphene-unet-7", **settings)
+        UNetConfig(architecture="graphene-unet-7", **settings)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (33, 47), (64, 39)])
@@ -74,10 +74,10 @@ def test_any_size_goes_in_and_comes_out(shape):
 def test_large_images_are_done_in_tiles_without_seams(monkeypatch):
     """Tiles of a network that sees 9 pixels give the same as the whole."""
     network, image = small(), torch.from_numpy(normalise(counts((70, 94))))[None, None]
-    whole = network.probability(image)
+    whole = network.probabilities(image)
     for name, value in (("_MOST_PIXELS", 1000), ("_TILE", 48), ("_MARGIN", 12)):
         monkeypatch.setattr(f"microtomo.inverse.tiling.{name}", value)
-    torch.testing.assert_close(network.probability(image), whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(network.probabilities(image), whole, rtol=1e-5, atol=1e-6)
 
 
 def test_without_weights_to_speak_of_the_probability_is_the_bias():
@@ -87,7 +87,7 @@ def test_without_weights_to_speak_of_the_probability_is_the_bias():
     found = run(network, counts(), 4, {})
     np.testing.assert_allclose(found.probability, 1 / (1 + np.exp(-1.1)), rtol=1e-5)
     np.testing.assert_allclose(found.uncertainty, 0, atol=1e-6)
-    assert found.covered == 1
+    assert found.shares == (0, 1)
 
 
 def test_a_turned_image_gives_the_turned_answer_over_all_symmetries():
@@ -113,7 +113,7 @@ def test_mean_and_deviation_are_those_of_the_flips():
         run(network, image, 3, {})
 
 
-@pytest.mark.parametrize("name", [a.name for a in architectures().values() if a.config is SegmenterConfig])
+@pytest.mark.parametrize("name", [a.name for a in architectures().values() if a.config is UNetConfig])
 def test_weights_of_a_run_serve_the_method(tmp_path, name):
     network = small(architecture=name)
     save_weights(tmp_path / "w.safetensors", network, {})
@@ -128,7 +128,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     with pytest.raises(MicrotomoError, match="are of graphene-unet-7: use --method graphene-unet-7"):
         get_method("graphene-unet").run(counts(), weights=path)
     save_weights(path, build_network(NetworkConfig(architecture="conv3", width=4)), {})
-    with pytest.raises(MicrotomoError, match="are of conv3, a network for task sem"):
+    with pytest.raises(MicrotomoError, match="are of conv3, a network for task layers"):
         get_method("graphene-unet").run(counts(), weights=path)
 
 
@@ -136,7 +136,7 @@ def test_a_network_without_weights_says_what_to_do(monkeypatch, tmp_path):
     with pytest.raises(MicrotomoError, match="has no weights in the package: use"):
         get_method("graphene-unet-9").run(counts())
     monkeypatch.setattr("microtomo.models.weights.FOLDER", tmp_path)
-    with pytest.raises(MicrotomoError, match="use bragg"):
+    with pytest.raises(MicrotomoError, match="use bragg or local-std, or train it"):
         get_method("graphene-unet").run(counts())
     assert not get_method("graphene-unet").ready("published")
 

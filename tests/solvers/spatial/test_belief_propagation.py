@@ -7,6 +7,7 @@ import torch
 from microtomo.solvers.spatial.belief_propagation import (
     _beliefs_by_matrix,
     beliefs,
+    beliefs_and_change,
     energy,
     joint_cost,
     level_cost,
@@ -89,7 +90,7 @@ def test_without_steps_every_pixel_is_on_its_own():
 def test_the_compiled_sweep_equals_the_matrix_products(size):
     cost, step = costs(*size, 12, seed=3, scale=10.0), joint_cost((3, 4), 2.0, 6.0)
     cost = cost - cost.amin(-1, keepdim=True)
-    by_matrix = _beliefs_by_matrix(cost.neg().exp(), torch.from_numpy(np.exp(-step)), 3)
+    by_matrix = _beliefs_by_matrix(cost.neg().exp(), torch.from_numpy(np.exp(-step)), 3, False)[0]
     np.testing.assert_allclose(beliefs(cost, step, 3), by_matrix, atol=5e-3)  # the kernel drops beliefs below 1e-5
 
 
@@ -145,3 +146,13 @@ def test_beliefs_hold_no_numbers_too_small_for_quick_arithmetic():
     found = beliefs(cost, joint_cost((6,), 4.0, 20.0), 2)
     assert float(found[found > 0].min()) > 1e-20
     torch.testing.assert_close(found.sum(-1), torch.ones(12, 12))
+
+
+def test_the_change_of_the_last_round_is_what_two_runs_differ_by():
+    cost = torch.rand(9, 11, 4, generator=torch.Generator().manual_seed(5)) * 6
+    step = joint_cost((4,), 2.0, 6.0)
+    belief, change = beliefs_and_change(cost, step, 3)
+    assert torch.equal(belief, beliefs(cost, step, 3))
+    torch.testing.assert_close(change, (beliefs(cost, step, 3) - beliefs(cost, step, 2)).abs().sum(-1) / 2)
+    assert float(change.max()) > 1e-3  # neighbours as loose as these have not settled after three rounds
+    assert float(beliefs_and_change(cost, step, 40)[1].max()) < 1e-4

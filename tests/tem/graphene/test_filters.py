@@ -168,21 +168,21 @@ def test_fitting_needs_contaminants_and_a_filter():
 )
 def test_what_is_no_micrograph_is_told_so(image, said):
     with pytest.raises(MicrotomoError, match=said):
-        segment(image)
+        segment(image, "bragg")
 
 
 def test_wrong_methods_and_options_are_told():
     image, _ = contaminated()
-    with pytest.raises(MicrotomoError, match="'map' is for sem"):
+    with pytest.raises(MicrotomoError, match="'map' is for task layers, not for micrographs"):
         segment(image, "map")
     with pytest.raises(MicrotomoError, match="'bragg' has no option 'sigma'"):
         segment(image, "bragg", sigma=1)
     with pytest.raises(MicrotomoError, match="choose 1 to 4"):
-        segment(image, binning=5)
+        segment(image, "bragg", binning=5)
     with pytest.raises(MicrotomoError, match="must be positive"):
         segment(image, "local-std", mask_threshold=0)
 
 
 def test_both_are_registered_for_micrographs():
-    assert set(METHODS) <= {m.name for m in list_methods(task="tem")}
+    assert set(METHODS) <= {m.name for m in list_methods(task="contaminant")}
     assert "Sadre" in get_method("bragg").citation

@@ -19,7 +19,7 @@ from microtomo.models.blocks import INPUTS
 from microtomo.models.scans.head import CalibrationScans, head_class, head_names
 from microtomo.models.weights import load_network, shipped_weights
 from microtomo.physics.forward import ForwardModel, ForwardName, forward_model
-from microtomo.registry import register
+from microtomo.registry import Published, register
 
 
 def _known_head(name: str) -> str:
@@ -120,11 +120,11 @@ class SemNetwork(Network):
             self.head.calibrate(self, source)
 
 
-def network(name: str, *, citation: str, published_miou: float) -> Callable[[type[Body]], type[Body]]:
+def network(name: str, *, citation: str, published: Published) -> Callable[[type[Body]], type[Body]]:
     """Decorator that makes a :class:`Body` an architecture and a method of the registry under ``name``."""
 
     def add(body: type[Body]) -> type[Body]:
-        add_architecture(name, "sem", NetworkConfig, lambda config: SemNetwork(config, body))
+        add_architecture(name, "layers", NetworkConfig, lambda config: SemNetwork(config, body))
 
         def shipped(forward: str) -> Path:
             return shipped_weights(name, forward)
@@ -135,7 +135,7 @@ def network(name: str, *, citation: str, published_miou: float) -> Callable[[typ
             return net.to(signal.device).estimate(signal, problem)
 
         run.__doc__ = body.__doc__
-        register(name, task="sem", citation=citation, published_miou=published_miou, weights=shipped)(run)
+        register(name, task="layers", citation=citation, published=published, weights=shipped)(run)
         return body
 
     return add

@@ -9,12 +9,17 @@ from torch.nn import functional
 from microtomo.models.blocks import conv_norm, double_conv, pad_to_multiple
 from microtomo.models.scans.conv3 import REPORT
 from microtomo.models.scans.network import Body, NetworkConfig, network
+from microtomo.registry import Published
 
 _POOLINGS = 3
 _SOUND = 80
 
 
-@network("uvnet", citation=REPORT + '"Hybrid UVNet"', published_miou=0.938)
+@network(
+    "uvnet",
+    citation=REPORT + '"Hybrid UVNet"',
+    published=Published("hybrid UVNet", {"test set": 0.938, "experimental structure": 0.734}),
+)
 class UVNet(Body):
     """2D encoder, 3D decoder: the skips of the encoder are folded so that their channels become depth.
 

@@ -16,9 +16,9 @@ from microtomo.materials import load_stack
 from microtomo.metrics import voxel_scores
 from microtomo.reproduce.sem.plan import NOISE, Settings, experimental, perlin, reconstruction_jobs
 from microtomo.reproduce.sem.reconstructions import STACK, ReconstructionJob, read_kept
-from microtomo.samples import one_reconstruction
 from microtomo.scan import Reconstruction
 from microtomo.simulate.workers import Advance, unobserved
+from microtomo.study import one_reconstruction
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
 from microtomo.viz.render import render_png

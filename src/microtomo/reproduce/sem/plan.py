@@ -51,18 +51,18 @@ class Settings(BaseModel):
     def check(self) -> None:
         """Raises MicrotomoError for methods that are not there."""
         for name in self.methods or ():
-            if get_method(name).task != "sem":
+            if get_method(name).task != "layers":
                 raise MicrotomoError(f"method {name} is not for scans: see `microtomo models`")
 
     def chosen(self, contrast: str) -> list[Method]:
         """Methods that run for a contrast without training."""
-        wanted = [m for m in list_methods(task="sem") if self.methods is None or m.name in self.methods]
+        wanted = [m for m in list_methods(task="layers") if self.methods is None or m.name in self.methods]
         return [m for m in wanted if m.ready(contrast)]
 
     def untrained(self, contrast: str) -> list[str]:
         """Names of the methods that have no weights for a contrast."""
         ready = {m.name for m in self.chosen(contrast)}
-        wanted = [m.name for m in list_methods(task="sem") if self.methods is None or m.name in self.methods]
+        wanted = [m.name for m in list_methods(task="layers") if self.methods is None or m.name in self.methods]
         return [name for name in wanted if name not in ready]
 
 

@@ -19,7 +19,8 @@ from microtomo.errors import MicrotomoError
 from microtomo.inverse.leaderboard import Trial, scans_of
 from microtomo.inverse.reconstruct import reconstruct
 from microtomo.io.atomic import whole_file, writing
-from microtomo.io.scans import Truth, read_reconstruction, read_truth, write_reconstruction
+from microtomo.io.reconstructions import read_reconstruction, write_reconstruction
+from microtomo.io.scans import Truth, read_truth
 from microtomo.materials import Stack, load_stack
 from microtomo.metrics import VoxelScores, confusion_scores, voxel_confusion
 from microtomo.registry import get_method

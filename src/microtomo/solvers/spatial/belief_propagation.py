@@ -37,27 +37,44 @@ def joint_cost(shape: tuple[int, ...], jump: float, most: float) -> np.ndarray:
 
 
 def beliefs(cost: Tensor, step: np.ndarray, rounds: int) -> Tensor:
-    """Marginal probability (y, x, L) of every label: sum-product belief propagation in sweeps.
+    """Marginal probability (y, x, L) of every label, see :func:`beliefs_and_change`."""
+    return _propagated(cost, step, rounds, False)[0]
+
+
+def beliefs_and_change(cost: Tensor, step: np.ndarray, rounds: int) -> tuple[Tensor, Tensor]:
+    """Marginal probability (y, x, L) of every label: sum-product belief propagation in sweeps; and the share (y, x) of
+    a pixel's probability that the last round moved from some labels to others, 0 to 1.
 
     ``cost`` (y, x, L) is the misfit of every label, ``step`` (L, L) the cost between neighbours. Messages pass along
     rows forth and back, then along columns, ``rounds`` times (Pearl 1988; Tappen & Freeman 2003). On the CPU a
     compiled kernel works row by row; elsewhere all rows move together as matrix products.
     """
+    belief, before = _propagated(cost, step, rounds, True)
+    assert before is not None
+    return belief, (belief - before).abs().sum(-1) / 2
+
+
+def _propagated(cost: Tensor, step: np.ndarray, rounds: int, compare: bool) -> tuple[Tensor, Tensor | None]:
+    """Beliefs after ``rounds``, and where wanted those of one round before."""
     data = (cost - cost.amin(-1, keepdim=True)).clamp_max_(_CAP).neg_().exp_().float()
     kernel = np.exp(-step).astype(np.float32)
     if data.device.type != "cpu":
-        return _beliefs_by_matrix(data, torch.from_numpy(kernel).to(data.device), rounds)
+        return _beliefs_by_matrix(data, torch.from_numpy(kernel).to(data.device), rounds, compare)
     array = data.numpy()
     left, right, up, down = (np.ones_like(array) for _ in range(4))
     turned = [a.transpose(1, 0, 2) for a in (array, up, down, left, right)]
-    for _ in range(rounds):
+    before = None
+    for i in range(rounds):
+        if compare and i + 1 == rounds:
+            before = np.empty_like(array)
+            _belief(array, left, right, up, down, before)
         _sweep(array, left, right, up, down, kernel)
         _sweep(turned[0], turned[1], turned[2], turned[3], turned[4], kernel)
-    _belief(array, left, right, up, down)
-    return torch.from_numpy(left)
+    _belief(array, left, right, up, down, left)
+    return torch.from_numpy(left), None if before is None else torch.from_numpy(before)
 
 
-def _beliefs_by_matrix(data: Tensor, kernel: Tensor, rounds: int) -> Tensor:
+def _beliefs_by_matrix(data: Tensor, kernel: Tensor, rounds: int, compare: bool) -> tuple[Tensor, Tensor | None]:
     left, right, up, down = (torch.ones_like(data) for _ in range(4))
 
     def sweep(data: Tensor, ahead: Tensor, back: Tensor, side: Tensor, other: Tensor) -> None:
@@ -70,12 +87,17 @@ def _beliefs_by_matrix(data: Tensor, kernel: Tensor, rounds: int) -> Tensor:
                 out = (belief / belief.sum(-1, keepdim=True)) @ kernel
                 message[:, i] = out / out.sum(-1, keepdim=True) * ((1 - _FLOOR) * out.shape[-1]) + _FLOOR
 
-    for _ in range(rounds):
+    def belief() -> Tensor:
+        product = data * left * right * up * down
+        product /= product.sum(-1, keepdim=True)
+        return torch.where(product < _NEGLIGIBLE, 0.0, product)
+
+    before = None
+    for i in range(rounds):
+        before = belief() if compare and i + 1 == rounds else None
         sweep(data, left, right, up, down)
         sweep(*(a.transpose(0, 1) for a in (data, up, down, left, right)))
-    belief = data * left * right * up * down
-    belief /= belief.sum(-1, keepdim=True)
-    return torch.where(belief < _NEGLIGIBLE, 0.0, belief)
+    return belief(), before
 
 
 @inlined
@@ -123,20 +145,22 @@ def _sweep(
 
 
 @compiled_parallel
-def _belief(data: np.ndarray, left: np.ndarray, right: np.ndarray, up: np.ndarray, down: np.ndarray) -> None:
-    """Beliefs into ``left``: the product of data and messages, summing to 1 over the labels."""
+def _belief(
+    data: np.ndarray, left: np.ndarray, right: np.ndarray, up: np.ndarray, down: np.ndarray, out: np.ndarray
+) -> None:
+    """Beliefs into ``out``, which may be a message: the product of data and messages, summing to 1 over the labels."""
     height, width, labels = data.shape
     for y in numba.prange(height):
         for x in range(width):
             total = np.float32(0)
             for j in range(labels):
                 value = data[y, x, j] * left[y, x, j] * right[y, x, j] * up[y, x, j] * down[y, x, j]
-                left[y, x, j] = value
+                out[y, x, j] = value
                 total += value
             least = total * np.float32(_NEGLIGIBLE)
             for j in range(labels):
-                value = left[y, x, j]
-                left[y, x, j] = value / total if value > least else np.float32(0)
+                value = out[y, x, j]
+                out[y, x, j] = value / total if value > least else np.float32(0)
 
 
 @compiled

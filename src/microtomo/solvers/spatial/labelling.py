@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from microtomo.inverse.columns import most_probable_volume
 from microtomo.inverse.misfit import Grid, combinations, cost_at, starting_grid
 from microtomo.inverse.problem import Answer, Problem
-from microtomo.solvers.spatial.belief_propagation import beliefs, energy, joint_cost, without
+from microtomo.solvers.spatial.belief_propagation import beliefs, beliefs_and_change, energy, joint_cost, without
 from microtomo.solvers.spatial.levels import (
     find_levels,
     homogeneous_blocks,
@@ -25,16 +26,19 @@ from microtomo.voxels import thickness_to_volume
 _BIRTHS = 3  # times that missing levels are looked for
 _HINT = 0.1  # neighbours that pull together this much hint at continuous thickness
 _LARGE = 700  # labels from which on a search over the whole starting grid takes too long
+_SETTLED = 0.1  # share of a pixel's probability that the last round may move
 _ASTRAY = 6.0  # nats that a field may be worse than the levels at a pixel
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Prices in nats: a step between neighbours by one level, by any number of levels, and a level's existence."""
+    """Prices in nats: a step between neighbours by one level, by any number of levels, and a level's existence; and the
+    rounds of messages of the final labelling."""
 
     jump: float
     most: float
     level: float
+    rounds: int = 3
 
     def step(self, shape: tuple[int, ...]) -> np.ndarray:
         """Cost (L, L) between the labels of two neighbours."""
@@ -43,12 +47,14 @@ class Prior:
 
 @dataclass(frozen=True)
 class State:
-    """A set of levels with the labelling that it leads to; ``total`` is energy plus the price of the levels."""
+    """A set of levels with the labelling that it leads to; ``total`` is energy plus the price of the levels, and
+    ``converged`` (y, x) says where the last round of messages left the beliefs as they were, if somebody asked."""
 
     grid: Grid
     cost: Tensor
     belief: Tensor
     total: float
+    converged: Tensor | None = None
 
 
 class Image:
@@ -74,7 +80,7 @@ class Image:
                 break
             state = trial
         grid, deviation = self.refined(state)
-        state = self.state(grid, rounds=3)
+        state = self.final(grid)
         answer = None
         if fields and self.pull(state) > _HINT:
             answer = self.continuous(state, deviation, coarse)
@@ -82,7 +88,7 @@ class Image:
 
     def with_levels(self, grid: Grid) -> Answer:
         """The answer with levels that are known."""
-        state = self.state(grid, rounds=3)
+        state = self.final(grid)
         return self.report(state, self.refined(state)[1])
 
     def pull(self, state: State) -> float:
@@ -98,7 +104,13 @@ class Image:
             coarse = state.grid
         elif problem.forward.jumps_at_zero:
             coarse = _with_thin(coarse)
-        field = fit_field(self.observed, fit_patterns(self.observed, coarse, problem, self.noise), problem, self.noise)
+        field = fit_field(
+            self.observed,
+            fit_patterns(self.observed, coarse, problem, self.noise),
+            problem,
+            self.noise,
+            self.prior.rounds + 2,
+        )
         levelled = state.cost.gather(-1, state.belief.argmax(-1, keepdim=True))[..., 0]
         smooth = cost_at(self.pixels, problem.forward.response(field.thickness.flatten(1)), self.noise)
         smooth = smooth.reshape(size)
@@ -107,18 +119,29 @@ class Image:
         if misfit + field.parameters > float(levelled.double().sum()) + sum(state.grid.shape):
             return None
         thickness, spread, _, done = self.report(state, deviation)
-        found = torch.where(astray, thickness, field.thickness)
+        thickness = torch.where(astray, thickness, field.thickness)
         spread = torch.where(astray, spread, field.deviation)
-        return found, spread, thickness_to_volume(found, problem.depth, problem.voxel_nm, problem.rule), done
+        volume = thickness_to_volume(thickness, problem.depth, problem.voxel_nm, problem.rule)
+        return thickness, spread, volume, torch.where(astray, done, field.converged)
 
     def state(self, grid: Grid, favour: Tensor | None = None, rounds: int = 2) -> State:
         """The labelling of a set of levels; ``favour`` (L,) is added to the log-likelihood meanwhile."""
-        cost = grid.misfit(self.pixels, self.noise).float().reshape(*self.observed.shape[1:], -1)
+        cost = self.misfit(grid)
         step = self.prior.step(grid.shape)
         belief = beliefs(cost if favour is None else cost - favour.to(cost), step, rounds)
         least = cost.amin(-1, keepdim=True)
         total = energy((cost - least).cpu().numpy(), step, belief.argmax(-1).cpu().numpy())
         return State(grid, cost, belief, total + float(least.double().sum()) + self.prior.level * sum(grid.shape))
+
+    def final(self, grid: Grid) -> State:
+        """The labelling that is reported: a round more, and where it has converged."""
+        cost = self.misfit(grid)
+        belief, change = beliefs_and_change(cost, self.prior.step(grid.shape), self.prior.rounds)
+        return State(grid, cost, belief, math.nan, change < _SETTLED)
+
+    def misfit(self, grid: Grid) -> Tensor:
+        """Negative log-likelihood (y, x, L) of every label."""
+        return grid.misfit(self.pixels, self.noise).float().reshape(*self.observed.shape[1:], -1)
 
     def settled(self, state: State) -> State:
         """The same levels where the pixels that have them want them."""
@@ -201,12 +224,8 @@ class Image:
             reached.append(torch.where(at > 0, (at + slack).clamp_max(nm), 0.0))
         drawn = combinations(reached)
         volume = most_probable_volume(state.belief.flatten(0, 1), drawn, problem).reshape(-1, height, width)
-        return (
-            torch.stack(thickness),
-            torch.stack(spread),
-            volume,
-            torch.ones_like(state.belief[..., 0], dtype=torch.bool),
-        )
+        assert state.converged is not None
+        return torch.stack(thickness), torch.stack(spread), volume, state.converged
 
 
 def _with_thin(grid: Grid) -> Grid:

@@ -19,19 +19,21 @@ from microtomo.solvers.spatial.patterns import Patterns, chances
 from microtomo.solvers.spatial.splines import Surface
 
 _SPACING, _SMALL = 8.0, 64  # pixels between splines; images of at most so many pixels a side have twice as many
-_ROUNDS = 5
 _UPDATES = 3  # of the stiffness, a round
+_SETTLED = 1.0  # standard deviations that the last round may move a thickness by
 _RIDGE = 1e-4  # keeps fields without any data within a hundred ranges
 _THIN = 1e-3  # share of the range that a layer which is present has at least
 
 
 @dataclass(frozen=True)
 class Field:
-    """Thickness and standard deviation (l, y, x) [nm], and the effective number of parameters."""
+    """Thickness and standard deviation (l, y, x) [nm], the effective number of parameters, and where the last round
+    left the thickness as it was (y, x)."""
 
     thickness: Tensor
     deviation: Tensor
     parameters: float
+    converged: Tensor
 
 
 def whiteness(observed: Tensor, thickness: Tensor, label: Tensor, problem: Problem, noise: float) -> float:
@@ -57,7 +59,7 @@ def whiteness(observed: Tensor, thickness: Tensor, label: Tensor, problem: Probl
     return strongest
 
 
-def fit_field(observed: Tensor, patterns: Patterns, problem: Problem, noise: float) -> Field:
+def fit_field(observed: Tensor, patterns: Patterns, problem: Problem, noise: float, rounds: int = 5) -> Field:
     """Fit fields to a scan (e, y, x), from which layers may be where.
 
     Its marginal likelihood decides how stiff a layer is (MacKay 1992). Where a layer ends, its field goes on without
@@ -72,14 +74,14 @@ def fit_field(observed: Tensor, patterns: Patterns, problem: Problem, noise: flo
     present = chance > 0.5
     best = (patterns.layers[..., None, None] == present).all(1).to(observed).argmax(0)
     d = patterns.thickness.gather(0, best.expand_as(patterns.thickness[:1]))[0]
-    for turn in range(_ROUNDS):
-        last = turn + 1 == _ROUNDS
+    for turn in range(rounds):
+        last = turn + 1 == rounds
         there = torch.where(present, d.clamp_min(_THIN * top).minimum(top), 0.0)
         gradient, fisher = _pull(observed, there, problem, noise)
         trust = _trust(gradient, fisher, present)
         fisher, gradient = fisher * (present[:, None] & present[None]) * trust, gradient * present * trust
         posterior.see(fisher, torch.einsum("jkyx,kyx->jyx", fisher, there) - gradient, 0 if last else _UPDATES)
-        d = posterior.fields().to(observed)
+        before, d = there, posterior.fields().to(observed)
         chance = _presence(observed, d, patterns, top, problem, noise)
         present = (chance > 0.5) & ((d > 0) | (not last))
     thickness = torch.where(present, d.clamp_min(_THIN * top).minimum(top), 0.0)
@@ -89,7 +91,9 @@ def fit_field(observed: Tensor, patterns: Patterns, problem: Problem, noise: flo
     density = (-(ratio**2) / 2).exp() / (2 * torch.pi) ** 0.5
     cut = ((d**2 + variance) * torch.special.ndtr(ratio) + d * variance.sqrt() * density).clamp_min(0)
     square = torch.where(present, chance * variance + (1 - chance) * thickness**2, chance * cut)
-    return Field(thickness, square.sqrt().minimum(top / 12**0.5), posterior.parameters)
+    deviation = square.sqrt().minimum(top / 12**0.5)
+    converged = ((thickness - before).abs() <= _SETTLED * deviation + _THIN * top).all(0)
+    return Field(thickness, deviation, posterior.parameters, converged)
 
 
 class _Posterior:

@@ -7,18 +7,26 @@ After Ophus, Shekhawat, Rasool & Zettl, Phys. Rev. B 92 (2015) 205402 and Fig. 5
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from scipy import fft, ndimage
 from scipy.spatial import Delaunay, cKDTree
 
 from microtomo.errors import MicrotomoError
+from microtomo.registry import measurement
 from microtomo.scan import Array
 from microtomo.tem.graphene.bragg import find_peaks
-from microtomo.tem.graphene.lattice import BOND_NM, LATTICE_NM
+from microtomo.tem.graphene.contaminant import SMALLEST_PX
+from microtomo.tem.graphene.lattice import LATTICE_NM
 from microtomo.tem.illumination import normalise
-from microtomo.tem.segmentation import checked
+from microtomo.tem.measurement import Column, Lines, Measured, Points, Scale
+from microtomo.tem.segmentation import Segmentation, checked
 
+BONDED_NM = 0.185
+"""Distance within which two atoms are bonded: 1.3 bonds of 0.142 nm, as in Fig. 5 of Sadre et al."""
+
+_FIVE, _SEVEN = "#56B4E9", "#E69F00"  # colours of rings, of the palette of Okabe and Ito
 _PLANES_NM = LATTICE_NM * float(np.sqrt(0.75))  # {10-10}
 _BORDER = 16  # pixels mirrored at each side
 _LEAST = 0.35  # of the usual height of a maximum: lower are vacuum and noise
@@ -28,7 +36,7 @@ _COARSEST = 2.6  # pixels between {10-10} planes, below which two atoms run toge
 
 
 @dataclass(frozen=True)
-class Network:
+class AtomNetwork:
     """Atoms and bonds on a micrograph.
 
     ``atoms`` (n, 2) positions [px], y first; ``bonds`` (m, 2) indices of atoms; ``angles`` (m,) directions of the bonds
@@ -54,16 +62,16 @@ def find_network(
     image: Array,
     mask: np.ndarray | None = None,
     pixel_nm: float | None = None,
-    bond_nm: float = 1.3 * BOND_NM,
+    bond_nm: float = BONDED_NM,
     white: bool | None = None,
-) -> Network:
+) -> AtomNetwork:
     """Atoms and bonds of graphene on a micrograph (y, x) of raw counts.
 
     ``mask`` (y, x) is True where contaminants are: no atom is taken there. The pixel size is measured from the
     {10-10} beams (0.213 nm) unless given, the sign of the contrast from the image unless ``white`` says it. Atoms
     closer than ``bond_nm`` are bonded. Raises MicrotomoError where there is no lattice or its atoms are not resolved.
     """
-    pixels = checked(image)
+    pixels = checked(image, SMALLEST_PX)
     if mask is not None and mask.shape != pixels.shape:
         raise MicrotomoError(f"the mask is {mask.shape} but the image is {pixels.shape}: give the mask of this image")
     flat = normalise(pixels)
@@ -84,7 +92,72 @@ def find_network(
     rings, ring_of = _rings(atoms, bonds)
     vector = atoms[bonds[:, 1]] - atoms[bonds[:, 0]]
     angles = np.degrees(np.arctan2(vector[:, 0], vector[:, 1])) % 60.0
-    return Network(atoms, bonds, angles, rings, ring_of, pixel_nm, white)
+    return AtomNetwork(atoms, bonds, angles, rings, ring_of, pixel_nm, white)
+
+
+@measurement("atoms", task="contaminant", tables=("atoms", "bonds"), names_image=False)
+def measure_atoms(
+    image: Array,
+    segmentation: Segmentation,
+    pixel_nm: float | None,
+    *,
+    bond_nm: Annotated[float, "Atoms closer than this are bonded."] = BONDED_NM,
+) -> Measured:
+    """Atoms, bonds and defect rings of graphene: contaminants left out, tables and a picture.
+
+    Without a pixel size it is measured from the lattice. Raises MicrotomoError as :func:`find_network`.
+    """
+    network = find_network(image, segmentation.mask, pixel_nm, bond_nm)
+    rings = {size: network.rings.get(size, 0) for size in (5, 6, 7)}
+    summary = {
+        "atoms": len(network.atoms),
+        "bonds": len(network.bonds),
+        "rings": rings,
+        "pixel_nm": network.pixel_nm,
+        "contrast": "white" if network.white else "black",
+        "covered": segmentation.shares[1],
+    }
+    sentence = (
+        f"{summary['atoms']} {summary['contrast']} atoms, {summary['bonds']} bonds, rings of 5, 6, 7: "
+        f"{rings[5]}, {rings[6]}, {rings[7]}; pixel {network.pixel_nm:.4f} nm; {summary['covered']:.1%} contaminated"
+    )
+    tables = {"atoms": _atom_columns(network), "bonds": _bond_columns(network)}
+    return Measured(tables, summary, sentence, _marks(network), pixel_nm=network.pixel_nm)
+
+
+def _atom_columns(network: AtomNetwork) -> tuple[Column, ...]:
+    y, x = network.atoms.T
+    return (
+        Column("atom", range(len(network.atoms))),
+        Column("y_px", y, ".3f"),
+        Column("x_px", x, ".3f"),
+        Column("y_nm", y * network.pixel_nm, ".4f"),
+        Column("x_nm", x * network.pixel_nm, ".4f"),
+        Column("bonds", network.neighbours),
+        Column("defect_ring", network.ring_of),
+    )
+
+
+def _bond_columns(network: AtomNetwork) -> tuple[Column, ...]:
+    first, second = network.bonds.T
+    length_px = np.hypot(*(network.atoms[first] - network.atoms[second]).T)
+    return (
+        Column("atom", first),
+        Column("other", second),
+        Column("length_nm", length_px * network.pixel_nm, ".4f"),
+        Column("angle_modulo_60", network.angles, ".2f"),
+    )
+
+
+def _marks(network: AtomNetwork) -> tuple[Lines | Points, ...]:
+    """Bonds coloured by their angle, so that each grain has one colour, atoms as dots, and defect rings."""
+    # a cyclic map: 0 is 60 degrees
+    scale = Scale(network.angles, (0, 60), "bond angle modulo 60°", "twilight", (0, 15, 30, 45, 60))
+    odd = [
+        Points(network.atoms[network.ring_of == size], colour, 3, f"{network.rings.get(size, 0)} rings of {size}")
+        for size, colour in ((5, _FIVE), (7, _SEVEN))
+    ]
+    return (Lines(network.atoms[network.bonds], scale), Points(network.atoms, "white", 1.5), *odd)
 
 
 def measure_pixel_nm(flat: np.ndarray) -> float:

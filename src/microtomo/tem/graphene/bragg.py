@@ -14,7 +14,7 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter
 
 from microtomo.errors import MicrotomoError
-from microtomo.registry import register
+from microtomo.registry import Published, register
 from microtomo.tem.illumination import normalise
 from microtomo.tem.segmentation import Segmentation
 from microtomo.tem.smoothing import gaussian_mean
@@ -28,8 +28,9 @@ _LOWEST = 0.03  # 1/px: below it lie the shapes of contaminants, no lattice
 
 @register(
     "bragg",
-    task="tem",
+    task="contaminant",
     citation="Sadre, Ophus, Butko & Weber, Microsc. Microanal. 27 (2021) 804; Hytch, Scanning Microsc. 11 (1997) 53",
+    published=Published("Bragg", {"random folds": 0.688}),
 )
 def bragg(
     image: np.ndarray,

@@ -11,7 +11,7 @@ from microtomo.tem.smoothing import gaussian_mean
 from microtomo.tem.thresholds import by_threshold, fitted_by
 
 
-@register("local-std", task="tem", citation="none: a baseline; smoothing and threshold are all there is to it")
+@register("local-std", task="contaminant", citation="none: a baseline; smoothing and threshold are all there is to it")
 def local_std(image: np.ndarray, *, window_px: float = 8.0, mask_threshold: float = 1.11) -> Segmentation:
     """Contaminant where the local standard deviation of the normalised image is high.
 
