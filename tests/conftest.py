@@ -17,6 +17,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="there is no CUDA device")
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(skip)
     if find_library("EGL") is None:
         skip = pytest.mark.skip(reason="libEGL is not installed: apt-get install libegl1 libgl1-mesa-dri")
         for item in items:

@@ -43,7 +43,29 @@ ELEMENTS: dict[str, Element] = {
 }
 """Elements 1 to 94 by symbol."""
 
+# Densities of the CRC Handbook of Chemistry and Physics where no other source is named.
+COMPOUNDS = {
+    "SiO2": ("SiO2", 2.20),  # fused silica; thermal oxide the same within 1 %
+    "Si3N4": ("Si3N4", 3.17),
+    "SiC": ("SiC", 3.21),
+    "Al2O3": ("Al2O3", 3.97),  # corundum; films from atomic layer deposition have 3.0 to 3.2
+    "AlN": ("AlN", 3.26),
+    "TiO2": ("TiO2", 4.23),  # rutile
+    "TiN": ("TiN", 5.40),  # X-ray density, lattice constant 0.424 nm
+    "ZnO": ("ZnO", 5.61),
+    "HfO2": ("HfO2", 9.68),
+    "GaAs": ("GaAs", 5.32),
+    "GaN": ("GaN", 6.15),
+    "InP": ("InP", 4.81),
+    "ITO": ("(In2O3)0.83(SnO2)0.17", 7.14),  # 90 % and 10 % by mass; mean of the two oxides
+    "PMMA": ("C5H8O2", 1.19),  # NIST ESTAR
+    "polyimide": ("C22H10N2O5", 1.42),  # NIST ESTAR, Kapton
+    "C-contamination": ("CH0.8", 1.4),  # soft a-C:H: 40 to 50 % H, 1.2 to 1.6 g/cm3 (Robertson 2002, table 1)
+}
+"""Formula and density [g/cm3] of compounds by their usual name."""
+
 _PART = re.compile(r"(\(|\)|[A-Z][a-z]?)(\d+\.?\d*|\.\d+)?")
+_SAME_MEAN = 1.0  # means by mass and by atoms of light compounds differ by less; other substances by more
 _MOST_PARTS = 200  # parts of a formula: far above any compound, low enough that a hostile text costs nothing
 
 
@@ -71,8 +93,8 @@ def parse_formula(formula: str) -> dict[str, float]:
             if name not in ELEMENTS:
                 raise MicrotomoError(f"formula {formula!r}: {name!r} is no element; known are H (1) to Pu (94)")
             group = {name: 1.0}
-        for symbol, atoms in group.items():
-            levels[-1][symbol] = levels[-1].get(symbol, 0.0) + atoms * count
+        for symbol, n in group.items():
+            levels[-1][symbol] = levels[-1].get(symbol, 0.0) + n * count
     atoms = {symbol: n for symbol, n in levels[0].items() if n > 0}
     if len(levels) > 1 or not atoms:
         raise MicrotomoError(f"formula {formula!r}: {'a bracket is open' if len(levels) > 1 else 'there are no atoms'}")
@@ -88,3 +110,24 @@ def mass_fractions(atoms: dict[str, float]) -> dict[str, float]:
 def mean_atomic_number(atoms: dict[str, float]) -> float:
     """Mean atomic number of a composition, weighted by mass (Castaing's rule for backscattering)."""
     return sum(share * ELEMENTS[symbol].atomic_number for symbol, share in mass_fractions(atoms).items())
+
+
+def find_atoms(symbol: str, atomic_number: float) -> dict[str, float]:
+    """Atoms of a material without a formula: of its symbol where that is a formula of this mean atomic number, else
+    of the element that has this atomic number.
+
+    Raises MicrotomoError where neither says what the material consists of.
+    """
+    try:
+        atoms = parse_formula(symbol)
+        if abs(mean_atomic_number(atoms) - atomic_number) < _SAME_MEAN:
+            return atoms
+    except MicrotomoError:
+        pass
+    for element, (z, _, _) in ELEMENTS.items():
+        if z == atomic_number:
+            return {element: 1.0}
+    raise MicrotomoError(
+        f"material {symbol}: an atomic number of {atomic_number:g} does not say which atoms it has: "
+        "give its formula, for example formula = 'Si3N4'"
+    )

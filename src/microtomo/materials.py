@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from microtomo.elements import ELEMENTS, mean_atomic_number, parse_formula
+from microtomo.elements import COMPOUNDS, ELEMENTS, find_atoms, mean_atomic_number, parse_formula
 from microtomo.errors import MicrotomoError, nearest
 
 ENERGIES_KEV: tuple[float, ...] = tuple(float(e) for e in range(5, 36))
@@ -51,14 +51,15 @@ class Material(BaseModel):
     def _derive(cls, values: Any) -> Any:
         if not isinstance(values, dict) or {"atomic_number", "base_signal"} <= values.keys():
             return values
-        formula = values.get("formula") or values.get("symbol")
+        formula = str(values.get("formula") or values.get("symbol"))
         try:
             z = mean_atomic_number(parse_formula(formula))
-        except (MicrotomoError, TypeError):
+        except MicrotomoError:
             return values  # a wrong formula has its own sentence, without one the missing key is named
-        z = float(values.get("atomic_number", round(z, 4)))
-        if not 1 <= z <= _HEAVIEST:
+        given = values.get("atomic_number", round(z, 4))
+        if not isinstance(given, int | float) or not 1 <= given <= _HEAVIEST:
             return values
+        z = float(given)
         return {"atomic_number": z, "base_signal": round(_interpolated_base_signal(z), 4), **values}
 
     @field_validator("formula")
@@ -77,29 +78,8 @@ class Material(BaseModel):
 
     @property
     def atoms(self) -> dict[str, float]:
-        """Atoms of each element: of the formula, else of the symbol where it is a formula of this mean atomic number,
-        else of the element that has this atomic number.
-
-        Raises MicrotomoError where none of these says what the material consists of.
-        """
-        if self.formula is not None:
-            return parse_formula(self.formula)
-        try:
-            atoms = parse_formula(self.symbol)
-            if abs(mean_atomic_number(atoms) - self.atomic_number) < _SAME_MEAN:
-                return atoms
-        except MicrotomoError:
-            pass
-        for element, (z, _, _) in ELEMENTS.items():
-            if z == self.atomic_number:
-                return {element: 1.0}
-        raise MicrotomoError(
-            f"material {self.symbol}: an atomic number of {self.atomic_number:g} does not say which atoms it has: "
-            "give its formula, for example formula = 'Si3N4'"
-        )
-
-
-_SAME_MEAN = 1.0  # means by mass and by electrons of light compounds differ by less; other substances by more
+        """Atoms of each element: of the formula, else as :func:`microtomo.elements.find_atoms` says and raises."""
+        return find_atoms(self.symbol, self.atomic_number) if self.formula is None else parse_formula(self.formula)
 
 
 class Layer(BaseModel):
@@ -164,39 +144,15 @@ def check_energies(energies_kev: tuple[float, ...]) -> None:
         raise ValueError("energies must increase strictly: sort the images by energy and drop duplicates")
 
 
-def _bulk_backscatter(z: float) -> float:
-    """Bulk backscatter coefficient at 20 keV, Reuter's polynomial in Z (Reuter 1972)."""
-    return -0.0254 + 0.016 * z - 1.86e-4 * z**2 + 8.3e-7 * z**3
-
-
 def _interpolated_base_signal(z: float) -> float:
-    """Base signal on the Si to Au scale: linear in the bulk backscatter coefficient between the two."""
-    si, au = _bulk_backscatter(14), _bulk_backscatter(79)
-    return 0.49 + (0.90 - 0.49) * (_bulk_backscatter(z) - si) / (au - si)
+    """Base signal on the Si to Au scale: linear in the bulk backscatter coefficient at 20 keV (Reuter 1972)."""
+    eta, si, au = (-0.0254 + 0.016 * x - 1.86e-4 * x**2 + 8.3e-7 * x**3 for x in (z, 14, 79))
+    return 0.49 + (0.90 - 0.49) * (eta - si) / (au - si)
 
 
 _HEAVIEST = 94
 _CALIBRATED_SIGNALS = {"Si": 0.49, "Au": 0.90, "Al": 0.47}
 _OTHERS = ("C", "Ti", "Cr", "Fe", "Co", "Ni", "Cu", "Ge", "Ag", "Ta", "W", "Pt")
-
-_COMPOUNDS = {  # formula, density [g/cm3]; CRC Handbook of Chemistry and Physics where no other source is named
-    "SiO2": ("SiO2", 2.20),  # fused silica; thermal oxide the same within 1 %
-    "Si3N4": ("Si3N4", 3.17),
-    "SiC": ("SiC", 3.21),
-    "Al2O3": ("Al2O3", 3.97),  # corundum; films from atomic layer deposition have 3.0 to 3.2
-    "AlN": ("AlN", 3.26),
-    "TiO2": ("TiO2", 4.23),  # rutile
-    "TiN": ("TiN", 5.40),  # X-ray density, lattice constant 0.424 nm
-    "ZnO": ("ZnO", 5.61),
-    "HfO2": ("HfO2", 9.68),
-    "GaAs": ("GaAs", 5.32),
-    "GaN": ("GaN", 6.15),
-    "InP": ("InP", 4.81),
-    "ITO": ("(In2O3)0.83(SnO2)0.17", 7.14),  # 90 % and 10 % by mass; mean of the two oxides
-    "PMMA": ("C5H8O2", 1.19),  # NIST ESTAR
-    "polyimide": ("C22H10N2O5", 1.42),  # NIST ESTAR, Kapton
-    "C-contamination": ("CH0.8", 1.4),  # soft a-C:H: 40 to 50 % H, 1.2 to 1.6 g/cm3 (Robertson 2002, table 1)
-}
 
 
 def _element(symbol: str) -> Material:
@@ -223,7 +179,7 @@ def known_materials() -> dict[str, Material]:
     """
     compounds = {
         name: Material.model_validate({"symbol": name, "formula": formula, "density_g_cm3": density})
-        for name, (formula, density) in _COMPOUNDS.items()
+        for name, (formula, density) in COMPOUNDS.items()
     }
     return builtin_materials() | compounds | {s: _element(s) for s in ELEMENTS if s not in builtin_materials()}
 

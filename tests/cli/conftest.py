@@ -1,5 +1,4 @@
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,8 +23,6 @@ def solver(monkeypatch):
         about = {"method": method, "stack": scan.stack, "forward": options["forward"], "noise": 0.02, "seconds": 0.5}
         return Reconstruction(thickness, thickness / 10, volume, chi, status, **about)
 
-    module = ModuleType("microtomo.inverse.reconstruct")
-    module.reconstruct = reconstruct
-    monkeypatch.setitem(sys.modules, "microtomo.inverse.reconstruct", module)
-    monkeypatch.setattr("microtomo.registry.get_method", lambda name: SimpleNamespace(name=name))
+    monkeypatch.setattr("microtomo.inverse.files.reconstruct", reconstruct)
+    monkeypatch.setattr("microtomo.inverse.files.get_method", lambda name: SimpleNamespace(name=name))
     return calls

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 
 import h5py
 import numpy as np
@@ -10,8 +9,9 @@ import pytest
 
 from making import STACK, X, Y, make_data_set, make_reconstruction, make_scan
 from microtomo.cli.app import main
-from microtomo.cli.reconstruct import parse_energies, parse_setting
+from microtomo.cli.options import parse_energies, parse_setting
 from microtomo.errors import MicrotomoError
+from microtomo.inverse.files import reconstruct_file
 from microtomo.io.reconstructions import read_reconstruction, write_reconstruction
 from microtomo.io.scans import read_truth, write_scan
 from microtomo.materials import ENERGIES_KEV
@@ -68,10 +68,9 @@ def test_many_samples_go_through_in_batches(folder, solver, capsys):
     assert rec.seconds == 1.5
 
 
-def test_the_batch_follows_the_size_of_a_sample(folder, solver, monkeypatch):
-    monkeypatch.setattr("microtomo.cli.reconstruct._BATCH_BYTES", 2.5 * 31 * Y * X * 4)
+def test_the_batch_follows_the_size_of_a_sample(folder, solver):
     write_scan("scan.h5", make_scan(5))
-    assert main(["reconstruct", "scan.h5", "-o", "out.h5"]) == 0
+    reconstruct_file("scan.h5", "out.h5", "map", batch_bytes=2.5 * 31 * Y * X * 4)
     assert [len(call["scan"].data) for call in solver] == [2, 2, 1]
 
 
@@ -215,7 +214,7 @@ def test_what_the_solver_refuses_names_the_file(folder, solver, capsys, monkeypa
     def refuse(*_, **__):
         raise MicrotomoError("3 of 1302 values are NaN")
 
-    monkeypatch.setattr(sys.modules["microtomo.inverse.reconstruct"], "reconstruct", refuse)
+    monkeypatch.setattr("microtomo.inverse.files.reconstruct", refuse)
     write_scan("scan.h5", make_scan())
     refused(capsys, ["scan.h5", "-o", "out.h5"], "scan.h5: 3 of 1302 values are NaN")
     assert [path.name for path in folder.iterdir()] == ["scan.h5"]

@@ -211,7 +211,7 @@ def test_folds_are_trained_once_each_from_one_first_stage(tmp_path, monkeypatch)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/weights.safetensors")}
     assert len(files) == 3
     again = protocol.cross_validate(data, trainer, plan)
-    np.testing.assert_array_equal(again.masks, result.masks)
+    np.testing.assert_array_equal(again.labels, result.labels)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/weights.safetensors")} == files
     other = FoldTrainer("graphene-unet", tmp_path, [*SMALL, "data.synthetic=2", "epochs=1"], [*SMALL, "epochs=2"])
     with pytest.raises(MicrotomoError, match="holds a run with other settings"):

@@ -105,14 +105,15 @@ def _register() -> None:
     from microtomo.cli.render import render
     from microtomo.cli.reproduce import reproduce
     from microtomo.cli.segment import segment
+    from microtomo.cli.texts import RegistryHelp
     from microtomo.cli.train import train
     from microtomo.cli.view import view
 
     scans = (demo, design, generate, train, reconstruct, evaluate, render, view)
     micrographs = (segment, sort, compress, expand)
     for verb in (*scans, *micrographs, models, doctor):
-        app.command()(verb)
-    app.command("import")(import_)
+        app.command(cls=RegistryHelp)(verb)
+    app.command("import", cls=RegistryHelp)(import_)
     app.add_typer(measure, name="measure")
     app.add_typer(reproduce, name="reproduce")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SEED = 20_240_229
 """Seed of the demo's structures; no prior was chosen on them."""
 NOISE = 0.02
+"""Relative noise of the demo's scans, as of the published ones."""
 
 
 def demo(
@@ -31,6 +32,7 @@ def demo(
 
     from microtomo.io.atomic import writing
     from microtomo.materials import load_stack
+    from microtomo.physics.published import Published
     from microtomo.registry import list_methods
     from microtomo.seeds import Stream
     from microtomo.simulate.samples import draw_structures
@@ -51,7 +53,7 @@ def demo(
     _prepare(methods, scans["experimental"])
     recs = {m: {name: _reconstruct(scan, m, name) for name, scan in scans.items()} for m in methods}
     results = [_result(m, found, scans) for m, found in recs.items()]
-    compare = forward == "published"
+    compare = forward == Published.name
     _tell("drawing pictures")
     files = _files(output, scans, recs)
     _page(output, scans, recs, results, compare, files)

@@ -89,7 +89,7 @@ def _question(
     thickness: list[str] | None,
     dose: str,
 ) -> Question:
-    from microtomo.cli.reconstruct import parse_energies
+    from microtomo.cli.options import parse_energies
     from microtomo.inverse.design import Question, typical_thickness
     from microtomo.materials import check_energies, load_stack
     from microtomo.physics.detector import Detector

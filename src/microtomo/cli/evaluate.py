@@ -24,7 +24,7 @@ def evaluate(
     everything: Annotated[
         bool, typer.Option("--all", help="No files: every method on the test structures, beside what was published.")
     ] = False,
-    task: Annotated[str, typer.Option(help="With --all: what to find, such as contaminant.")] = "layers",
+    task: Annotated[str, typer.Option(help="With --all: what to find: {all tasks}.")] = "layers",
     method: Annotated[str, typer.Option(help="With --all: wildcard for the methods, such as 'u*'.")] = "*",
     samples: Annotated[int, typer.Option(min=1, help="With --all: structures, or images, of the test set.")] = 40,
     validation: Annotated[

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.options import Forward
-from microtomo.cli.reconstruct import parse_energies, parse_region
+from microtomo.cli.options import Forward, parse_energies, parse_region
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:

@@ -65,10 +65,10 @@ def _command(known: Measurement) -> Callable[..., None]:
         (
             "output",
             Path,
-            typer.Option("--output", "-o", help=f"CSV file: one line for each of {known.tables[0]}."),
+            typer.Option("--output", "-o", help=f"CSV file for the table of {known.tables[0]}."),
             None,
         ),
-        *((t, Path | None, typer.Option(help=f"CSV file: one line for each of {t}."), ()) for t in known.tables[1:]),
+        *((t, Path | None, typer.Option(help=f"CSV file for the table of {t}."), ()) for t in known.tables[1:]),
         ("picture", Path | None, typer.Option(help="Picture of what was measured; a folder for many."), ()),
         _mask(known),
         ("method", str | None, typer.Option(help=f"Segmenter: {methods}; else {default}."), ()),
@@ -117,7 +117,7 @@ def _run(
     as_json: bool,
     **given: Any,
 ) -> None:
-    from microtomo.cli.reconstruct import parse_setting
+    from microtomo.cli.options import parse_setting
     from microtomo.errors import MicrotomoError
     from microtomo.io.atomic import check_output
     from microtomo.io.micrographs import list_micrographs

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def models(
     pattern: Annotated[str, typer.Argument(metavar="[PATTERN]", help="Wildcard for the name, such as 'm*'.")] = "*",
-    task: Annotated[str | None, typer.Option(help="Only methods of this task, such as contaminant.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only methods of one task: {all tasks}.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List the methods: what each does, its size, its scores and whom to cite."""

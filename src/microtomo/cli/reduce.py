@@ -14,7 +14,7 @@ def sort(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file with the order.")] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="Segmenter of contaminants, see `microtomo models --task contaminant`; else the best."),
+        typer.Option(help="Segmenter: {contaminant methods}; the first if not given."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -46,7 +46,7 @@ def compress(
     output: Annotated[Path, typer.Option("--output", "-o", help="FILE.npz, or a folder for many.")],
     method: Annotated[
         str | None,
-        typer.Option(help="Segmenter of contaminants, see `microtomo models --task contaminant`; else the best."),
+        typer.Option(help="Segmenter: {contaminant methods}; the first if not given."),
     ] = None,
     keep: Annotated[str, typer.Option(help="What stays as it is: graphene or contaminant.")] = "graphene",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,

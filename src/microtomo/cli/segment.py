@@ -15,9 +15,12 @@ def segment(
     image: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="TIFF, PNG, .npy, .dm3 or .dm4, or many.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="MASK.png (255 in the mask), or a folder for many.")],
     method: Annotated[
-        str | None, typer.Option(help="Segmenter, see `microtomo models`; else the best that comes with the package.")
+        str | None,
+        typer.Option(help="One of {micrograph methods}; else the best for the task that comes with the package."),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="What to find; else what --method is for, else contaminant.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What to find: {micrograph tasks}; else what --method is for, else contaminant.")
+    ] = None,
     binning: Annotated[
         int | None, typer.Option(min=1, help="Pixels to bin first; else to the working size of the task.")
     ] = None,
@@ -32,14 +35,14 @@ def segment(
 ) -> None:
     """Find what is on micrographs, such as contaminants (amorphous carbon) on graphene: a mask and an overlay for each.
 
-    With more than two classes the mask holds their numbers 0, 1, ..., and the probabilities are a stack of images.
+    With more than two classes the mask holds their numbers 0, 1, ..., and there is a map of the probability of each.
     """
     import sys
 
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn
 
-    from microtomo.cli.reconstruct import parse_setting
+    from microtomo.cli.options import parse_setting
     from microtomo.tem.segmentation import segmenter
 
     chosen = segmenter(method, task)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from microtomo.errors import MicrotomoError, nearest
 from microtomo.inverse.misfit import NOISE_FLOOR, Grid
+from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.materials import Stack, load_stack
@@ -98,7 +99,7 @@ def reconstruct(
     problem = Problem(model, level.cpu(), depth, voxel_nm, rule)
     started = time.perf_counter()
     with torch.inference_mode():
-        estimate: Estimate = chosen.run(batch, problem, **options)
+        estimate: Estimate = with_model_error(chosen.run(batch, problem, **options), problem)
         chi_square = _chi_square(batch, estimate.thickness, problem)
         status = _status(batch, estimate, chi_square, problem)
     seconds = time.perf_counter() - started

@@ -39,8 +39,10 @@ def claim_folder(
         _lock(lock, folder, kind)
         _claim(folder, folder / file, json.loads(json.dumps(description)), kind, results)
         _remove_partial(folder)
-        yield folder
-        _remove_partial(folder)
+        try:
+            yield folder
+        finally:
+            _remove_partial(folder)
     finally:
         os.close(lock)
 

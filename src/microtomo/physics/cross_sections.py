@@ -124,4 +124,5 @@ def stopping_power(material: Material, energies_kev: ArrayLike) -> np.ndarray:
         j = mean_ionisation_energy_kev(z)
         k = 0.731 + 0.0688 * np.log10(z)
         total += share * z / weight * np.log(1.166 * (energies + k * j) / j)
-    return 78500 * material.density_g_cm3 * total / energies * _CM_PER_NM
+    loss: np.ndarray = 78500 * material.density_g_cm3 * total / energies * _CM_PER_NM
+    return loss

@@ -85,6 +85,11 @@ class ForwardModel(ABC):
     def transmitted(self, layer: int) -> float:
         """Share of the beam of the highest energy that comes through a layer of its greatest thickness."""
 
+    def doubt(self, thickness: Tensor) -> Tensor | None:
+        """What the physics itself may be wrong by at flat pixels (l, p) [nm]: one standard deviation of the signal's
+        logarithm, common to all pixels (e, p); None where the model does not know."""
+        return None
+
     def response(self, thickness: Tensor) -> Tensor:
         """Signal (e, p) of flat pixels (l, p) [nm]; float32 on the CPU goes through the compiled kernel."""
         if thickness.device.type == "cpu" and thickness.dtype == torch.float32 and not thickness.requires_grad:

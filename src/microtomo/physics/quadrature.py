@@ -25,7 +25,7 @@ def gauss_radau(count: int) -> tuple[np.ndarray, np.ndarray]:
 def lagrange(nodes: np.ndarray, at: ArrayLike, derivative: int = 0) -> np.ndarray:
     """Values (or derivatives) at points of the Lagrange polynomials of nodes in [0, 1]: (points, nodes)."""
     degree = len(nodes) - 1
-    coefficients = np.linalg.inv(legendre.legvander(2 * nodes - 1, degree))
+    coefficients: np.ndarray = np.linalg.inv(legendre.legvander(2 * nodes - 1, degree))
     if derivative:
         coefficients = legendre.legder(coefficients, derivative, scl=2)
     points = 2 * np.atleast_1d(np.asarray(at, dtype=float)) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
-from microtomo.materials import Stack
+from microtomo.materials import Material, Stack
 from microtomo.physics.backscatter_detector import BackscatterDetector
 from microtomo.physics.nodes import electron_range_nm, thickness_nodes
 from microtomo.physics.quadrature import PhaseSpace
@@ -53,9 +54,8 @@ class SignalTable:
         """
         self._check(thickness.shape)
         points = thickness.movedim(-3, 0).flatten(1)
-        signal = _Interpolate.apply(points, self.spline)[0]
-        shape = (*thickness.shape[:-3], *thickness.shape[-2:])
-        return signal.unflatten(1, shape).movedim(0, -3)
+        signal: Tensor = _Interpolate.apply(points, self.spline)[0]  # type: ignore[no-untyped-call]
+        return signal.reshape(-1, *thickness.shape[:-3], *thickness.shape[-2:]).movedim(0, -3)
 
     def fast(self, thickness: np.ndarray) -> np.ndarray:
         """Signal (e, y, x) of one array of thicknesses (l, y, x) [nm], without derivatives, on one core.
@@ -117,11 +117,13 @@ def signal_table(
     detector: BackscatterDetector = ETA,
     settings: Settings | None = None,
     fineness: float | None = None,
+    inelastic_deflection: bool = True,
     progress: Progress | None = None,
 ) -> SignalTable:
     """The table of a stack with its own energies: from this process, the user's cache, or solved now.
 
-    ``fineness`` 2 halves the steps between nodes. ``progress`` is called only while the table is solved.
+    ``fineness`` 2 halves the steps between nodes; ``inelastic_deflection`` as in :class:`Settings`, if none are given.
+    ``progress`` is called only while the table is solved.
 
     Raises
     ------
@@ -130,7 +132,7 @@ def signal_table(
         nothing of the substrate at some energy.
     """
     layers = len(stack.layers)
-    settings = settings or _SETTINGS[layers]
+    settings = settings or replace(_SETTINGS[layers], inelastic_deflection=inelastic_deflection)
     return _in_process(stack, detector, settings, fineness or _FINENESS[layers], _Quiet(progress))
 
 
@@ -202,7 +204,7 @@ def solve_nodes(
     return values.reshape(*(len(n) for n in nodes), len(energies))
 
 
-def _increments(material: Any, nodes: np.ndarray, space: PhaseSpace, settings: Settings) -> list[Slab]:
+def _increments(material: Material, nodes: np.ndarray, space: PhaseSpace, settings: Settings) -> list[Slab]:
     """The slab between each two nodes; equal steps share one."""
     medium = operators(material, space, settings.inelastic_deflection)
     known: dict[float, Slab] = {}

@@ -73,7 +73,7 @@ class TensorSpline:
         if key not in self._tensors:
             floats = (self._breaks, self._basis, self._coefficients)
             self._tensors[key] = [torch.as_tensor(x, dtype=points.dtype, device=points.device) for x in floats]
-        parts = [self._gather(part, *self._tensors[key]) for part in points.split(_DEVICE_PIXELS, dim=1)]
+        parts = [self._gather(part, *self._tensors[key]) for part in torch.split(points, _DEVICE_PIXELS, dim=1)]
         return torch.cat([v for v, _ in parts], dim=1), torch.cat([s for _, s in parts], dim=2)
 
     def _gather(self, points: Tensor, breaks: Tensor, basis: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,19 +129,17 @@ def _evaluate(
 ) -> None:
     """Values (e, p) and derivatives (l or 0, e, p); a block of pixels is summed in a buffer and then transposed."""
     layers, pixels = points.shape
-    energies = coefficients.shape[1]
     orders = 1 + derivatives.shape[0]
-    taps = _TAPS**layers
-    weights = np.empty((orders, taps), dtype=points.dtype)
-    factors = np.empty((2, _TAPS), dtype=points.dtype)
-    nodes = np.empty(taps, dtype=np.int64)
-    buffer = np.empty((_LANES, orders, energies), dtype=points.dtype)
+    factors = np.empty((layers, 2, _TAPS), dtype=points.dtype)
+    buffer = np.empty((_LANES, orders, coefficients.shape[1]), dtype=points.dtype)
     for start in range(0, pixels, _LANES):
         lanes = min(_LANES, pixels - start)
         for i in range(lanes):
-            _tap_weights(points, start + i, breaks, guide, basis, strides, factors, weights, nodes)
+            node = 0
+            for k in range(layers):
+                node += _basis_at(points[k, start + i], k, breaks, guide, basis, orders > 1, factors) * strides[k]
             for order in range(orders):
-                _sum_taps(coefficients, nodes, weights, order, buffer, i)
+                _sum_taps(coefficients, node, strides, factors, order, buffer, i)
         for e in range(values.shape[0]):
             for i in range(lanes):
                 values[e, start + i] = buffer[i, 0, e]
@@ -152,56 +150,48 @@ def _evaluate(
 
 @_jit
 def _sum_taps(
-    coefficients: np.ndarray, nodes: np.ndarray, weights: np.ndarray, order: int, buffer: np.ndarray, lane: int
+    coefficients: np.ndarray,
+    corner: int,
+    strides: np.ndarray,
+    factors: np.ndarray,
+    order: int,
+    buffer: np.ndarray,
+    lane: int,
 ) -> None:
-    """One pixel's sum, four taps at a time: neighbours along the last axis, whose coefficients lie side by side."""
+    """One pixel's value (order 0) or derivative by thickness order - 1.
+
+    Four taps at a time: neighbours along the last axis, whose coefficients lie side by side. Two bits of ``tap`` an
+    axis say which basis function of the other axes.
+    """
+    last = factors.shape[0] - 1
+    row = 1 if order == last + 1 else 0
     for e in range(buffer.shape[2]):
         buffer[lane, order, e] = 0
-    for tap in range(0, nodes.size, _TAPS):
-        first = nodes[tap]
-        w0, w1 = weights[order, tap], weights[order, tap + 1]
-        w2, w3 = weights[order, tap + 2], weights[order, tap + 3]
+    for tap in range(1 << (2 * last)):
+        node = corner
+        w0, w1, w2, w3 = factors[last, row, 0], factors[last, row, 1], factors[last, row, 2], factors[last, row, 3]
+        for k in range(last):
+            f = (tap >> (2 * k)) & 3
+            node += f * strides[k]
+            w = factors[k, 1 if order == k + 1 else 0, f]
+            w0, w1, w2, w3 = w0 * w, w1 * w, w2 * w, w3 * w
         for e in range(buffer.shape[2]):
-            buffer[lane, order, e] += (w0 * coefficients[first, e] + w1 * coefficients[first + 1, e]) + (
-                w2 * coefficients[first + 2, e] + w3 * coefficients[first + 3, e]
+            buffer[lane, order, e] += (w0 * coefficients[node, e] + w1 * coefficients[node + 1, e]) + (
+                w2 * coefficients[node + 2, e] + w3 * coefficients[node + 3, e]
             )
 
 
 @_jit
-def _tap_weights(
-    points: np.ndarray,
-    pixel: int,
+def _basis_at(
+    d: np.float64,
+    k: int,
     breaks: np.ndarray,
     guide: np.ndarray,
     basis: np.ndarray,
-    strides: np.ndarray,
+    slopes: bool,
     factors: np.ndarray,
-    weights: np.ndarray,
-    nodes: np.ndarray,
-) -> None:
-    """Nodes of a pixel and their weights (row 0), and the derivatives of the weights by each thickness."""
-    weights[:, 0] = 1
-    nodes[0] = 0
-    known = 1
-    for k in range(points.shape[0]):
-        low = _basis_at(points[k, pixel], k, breaks, guide, basis, factors)
-        for t in range(known - 1, -1, -1):
-            node = nodes[t] + low * strides[k]
-            for f in range(_TAPS):
-                nodes[t * _TAPS + f] = node + f * strides[k]
-            for order in range(weights.shape[0]):
-                weight = weights[order, t]
-                row = 1 if order == k + 1 else 0
-                for f in range(_TAPS):
-                    weights[order, t * _TAPS + f] = weight * factors[row, f]
-        known *= _TAPS
-
-
-@_jit
-def _basis_at(
-    d: np.float64, k: int, breaks: np.ndarray, guide: np.ndarray, basis: np.ndarray, factors: np.ndarray
 ) -> int:
-    """Interval of a thickness on axis k, and there the basis functions (row 0) and their derivatives (row 1).
+    """Interval of a thickness on axis k, and there the basis functions (row 0) and their ``slopes`` (row 1).
 
     ``guide`` (l, bins + 1) holds the interval in which each of evenly spaced thicknesses lies.
     """
@@ -218,7 +208,8 @@ def _basis_at(
     u = (at - breaks[k, low]) / width
     for f in range(_TAPS):
         b1, b2, b3 = basis[k, low, f, 1], basis[k, low, f, 2], basis[k, low, f, 3]
-        factors[0, f] = ((b3 * u + b2) * u + b1) * u + basis[k, low, f, 0]
-        slope = ((b3 + b3 + b3) * u + b2 + b2) * u + b1
-        factors[1, f] = slope / width if inside else slope - slope
+        factors[k, 0, f] = ((b3 * u + b2) * u + b1) * u + basis[k, low, f, 0]
+        if slopes:
+            slope = ((b3 + b3 + b3) * u + b2 + b2) * u + b1
+            factors[k, 1, f] = slope / width if inside else slope - slope
     return int(low)

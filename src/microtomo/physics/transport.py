@@ -24,6 +24,8 @@ Layers: TypeAlias = Sequence[tuple[str | Material, float | None]]
 _MOST_LAYERS = 4
 _THICKEST_NM = 1e6  # 1 mm: beyond the range of electrons in any solid at 50 keV
 
+_FINER_BELOW_KEV, _FINER = 4.0, 1.5  # with 20 intervals up to 35 keV, eta at 1.5 keV is 0.7 % off, with 30 0.1 %
+
 LOWEST_BEAM_KEV = 0.5
 """Lowest beam energy: Mott cross-sections of free atoms and Joy and Luo's stopping power mean little below."""
 
@@ -33,8 +35,10 @@ ETA = BackscatterDetector()
 
 @dataclass(frozen=True)
 class Settings:
-    """Resolution of the solution: intervals in energy, directions a hemisphere; and a choice of physics.
+    """Resolution of the solution: intervals in energy (a multiple of 20), directions a hemisphere; and the physics.
 
+    With 20 and 8 eta is within 0.1 %, and signal over bare substrate within 0.05 %, of 40 and 14 at 5 to 35 keV
+    (``python benchmarks/physics.py convergence``). Below 4 keV the intervals become half as many again.
     ``inelastic_deflection``: elastic cross-sections times (Z + 1)/Z. It lowers the mean deviation from measured
     backscatter coefficients, and the difference is a measure of what the physics does not know.
     """
@@ -42,6 +46,10 @@ class Settings:
     intervals: int = 20
     angles: int = 8
     inelastic_deflection: bool = True
+
+    def __post_init__(self) -> None:
+        if self.intervals < 20 or self.intervals % 20 or not 2 <= self.angles <= 16:
+            raise MicrotomoError("transport settings: use a multiple of 20 intervals and 2 to 16 angles")
 
 
 def backscatter_coefficient(
@@ -122,9 +130,7 @@ def checked_layers(layers: Layers) -> tuple[list[Material], list[float]]:
         _ = material.atoms  # says which material has none
     *thickness, last = (d for _, d in layers)
     if last is not None:
-        raise MicrotomoError(
-            f"the lowest material, {materials[-1].symbol}, is the substrate: give it the thickness None"
-        )
+        raise MicrotomoError(f"{materials[-1].symbol} is the lowest, so the substrate: give it the thickness None")
     for material, d in zip(materials, thickness, strict=False):
         if d is None or not 0 <= d <= _THICKEST_NM:
             raise MicrotomoError(f"layer {material.symbol} is {d} nm thick: give 0 to {_THICKEST_NM:g} nm")
@@ -145,8 +151,9 @@ def checked_energies(energies_kev: ArrayLike) -> np.ndarray:
 
 
 def phase_space(energies_kev: np.ndarray, settings: Settings) -> PhaseSpace:
-    """The grid for these beam energies: it ends at the highest of them."""
-    return PhaseSpace(float(energies_kev.max()), settings.intervals, settings.angles)
+    """The grid for these beam energies: it ends at the highest of them, and is finer where the lowest is low."""
+    finer = _FINER if energies_kev.min() < _FINER_BELOW_KEV else 1.0
+    return PhaseSpace(float(energies_kev.max()), round(settings.intervals * finer), settings.angles)
 
 
 @lru_cache(maxsize=16)

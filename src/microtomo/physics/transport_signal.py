@@ -48,6 +48,13 @@ class Transport(ForwardModel):
         """See :meth:`ForwardModel.fast`."""
         return self.table.fast(thickness)
 
+    def doubt(self, thickness: Tensor) -> Tensor:
+        """Difference of two honest choices: elastic cross-sections as tabulated, or times (Z + 1)/Z for the deflection
+        in inelastic collisions, which fits the measured bulk coefficients better."""
+        plain = signal_table(self.stack, detector=self.detector, inelastic_deflection=False)
+        points = thickness.detach()[:, None]
+        return (plain(points) / self.table(points)).log()[:, 0]
+
     def bulk_signal(self) -> Tensor:
         """Ratio of the bulk materials' backscatter coefficients to the substrate's."""
 

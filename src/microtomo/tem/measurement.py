@@ -11,9 +11,9 @@ import numpy as np
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import whole_file, writing
-from microtomo.registry import Task, get_measurement, get_task
+from microtomo.registry import get_measurement, get_task
 from microtomo.scan import Array
-from microtomo.tem.segmentation import Segmentation, segment
+from microtomo.tem.segmentation import Segmentation, given_labels, segment
 
 
 @dataclass(frozen=True)
@@ -124,24 +124,6 @@ def measure(
         split = given_labels(labels, get_task(known.task))
     measured: Measured = known.run(image, split, pixel_nm, **options)
     return replace(measured, segmentation=split)
-
-
-def given_labels(labels: np.ndarray, task: Task) -> Segmentation:
-    """Labels (y, x) of a task as a segmentation that is sure of them.
-
-    Of two classes whatever is not 0 is label 1; of more, values are labels 0, 1, ..., or, where there are only 0 and
-    255, a mask of label 1. Raises MicrotomoError for labels that the task does not have.
-    """
-    values, count = np.asarray(labels), len(task.classes)
-    numbers = np.unique(values)
-    if count == 2 or set(numbers) <= {0, 255}:
-        values = values != 0
-    elif numbers[0] < 0 or numbers[-1] >= count or not np.array_equal(numbers, np.rint(numbers)):
-        names = ", ".join(f"{k} {label.name}" for k, label in enumerate(task.classes))
-        raise MicrotomoError(f"labels {numbers[0]:g} to {numbers[-1]:g} are not those of task {task.name} ({names})")
-    whole = values.astype(np.uint8)
-    probabilities = np.stack([whole == k for k in range(count)]).astype(np.float32)
-    return Segmentation(whole, probabilities, "given")
 
 
 def write_table(path: str | Path, rows: Sequence[tuple[str, tuple[Column, ...]]], names_image: bool) -> None:

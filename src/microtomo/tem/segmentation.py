@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.registry import Method, Preparation, best_shipped, get_method, get_task
+from microtomo.registry import Method, Preparation, Task, best_shipped, get_method, get_task
 from microtomo.scan import Array, as_tensor
 
 
@@ -129,6 +129,24 @@ def preparation_of(method: Method) -> Preparation:
 def _binning(pixels: np.ndarray, preparation: Preparation) -> int:
     side = preparation.working_side_px
     return 1 if side is None else max(1, min(pixels.shape) // side)
+
+
+def given_labels(labels: np.ndarray, task: Task) -> Segmentation:
+    """Labels (y, x) of a task as a segmentation that is sure of them.
+
+    Of two classes whatever is not 0 is label 1; of more, values are labels 0, 1, ..., or, where there are only 0 and
+    255, a mask of label 1. Raises MicrotomoError for labels that the task does not have.
+    """
+    values, count = np.asarray(labels), len(task.classes)
+    numbers = np.unique(values)
+    if count == 2 or set(numbers) <= {0, 255}:
+        values = values != 0
+    elif numbers[0] < 0 or numbers[-1] >= count or not np.array_equal(numbers, np.rint(numbers)):
+        names = ", ".join(f"{k} {label.name}" for k, label in enumerate(task.classes))
+        raise MicrotomoError(f"labels {numbers[0]:g} to {numbers[-1]:g} are not those of task {task.name} ({names})")
+    whole = values.astype(np.uint8)
+    probabilities = np.stack([whole == k for k in range(count)]).astype(np.float32)
+    return Segmentation(whole, probabilities, "given")
 
 
 def checked(image: Array, smallest_px: int = 1) -> np.ndarray:

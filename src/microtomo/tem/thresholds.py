@@ -58,9 +58,9 @@ def fitted_by(method: str, *, threshold: str, grid: Mapping[str, tuple[float, ..
     return add
 
 
-def fitted_methods() -> list[str]:
-    """Names of the methods that ``fit`` knows."""
-    return sorted(_FILTERS)
+def fitted_methods(task: str | None = None) -> list[str]:
+    """Names of the methods that ``fit`` knows, all or those of a task."""
+    return [name for name in sorted(_FILTERS) if task in (None, get_method(name).task)]
 
 
 def fit(method: str, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> dict[str, float]:

@@ -77,7 +77,7 @@ def _digest(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> str:
     digest = hashlib.sha256()
     for image, mask in zip(images, masks, strict=True):
         digest.update(np.ascontiguousarray(image, dtype=np.float32).tobytes())
-        digest.update(np.ascontiguousarray(mask, dtype=bool).tobytes())
+        digest.update(np.ascontiguousarray(mask, dtype=np.uint8).tobytes())
     return digest.hexdigest()[:12]
 
 

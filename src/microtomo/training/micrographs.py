@@ -12,7 +12,6 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from microtomo.errors import MicrotomoError
-from microtomo.io.micrographs import read_mask, read_pixels
 from microtomo.models.architectures import Network
 from microtomo.models.micrographs.network import SegmenterConfig
 from microtomo.registry import get_method, get_task
@@ -96,12 +95,12 @@ class MicrographTraining(TrainingTask):
     def __init__(self, config: MicrographRun, images: LabelledImages | None = None) -> None:
         super().__init__(config)
         data, self.classes = config.data, config.network.classes
+        method = get_method(config.network.architecture)
         if images is None and data.folder is not None:
-            read = read_labelled(data.folder, read_mask if self.classes == 2 else read_pixels)
-            images = LabelledImages(read.images, read.masks, read.names)
+            stored = read_labelled(data.folder, method.task)
+            images = LabelledImages(stored.images, stored.labels, stored.names)
         if images is None and not data.synthetic:
             raise MicrotomoError("there is nothing to train on: set data.folder=FOLDER or data.synthetic=400")
-        method = get_method(config.network.architecture)
         if images is None:
             held = SYNTHETIC_VALIDATION if config.validates else 0
             drawn = synthetic_images(get_task(method.task), config.seed, data.synthetic + held)

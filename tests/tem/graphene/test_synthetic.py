@@ -193,7 +193,10 @@ def test_synthetic_images_resemble_the_real_ones(reference_data):
         tails = np.mean([np.mean(z**4) - 3 for z in images])
         return np.mean(spread, axis=0), tails, np.mean([m.mean() for m in masks])
 
-    theirs, ours = told(real.images, real.masks), told([s.image for s in made], [s.contaminant for s in made])
+    theirs, ours = (
+        told(real.images, [labels > 0 for labels in real.labels]),
+        told([s.image for s in made], [s.contaminant for s in made]),
+    )
     np.testing.assert_allclose(ours[0], theirs[0], rtol=0.3)  # deviation inside and outside of contaminants
     assert abs(ours[1] - theirs[1]) < 1.5  # excess kurtosis of the histogram
     assert ours[2] == pytest.approx(theirs[2], abs=0.07)  # share covered

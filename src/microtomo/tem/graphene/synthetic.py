@@ -58,7 +58,7 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Micrograph:
+class GrapheneImage:
     """A synthetic image and what is on it.
 
     ``image`` (y, x) counts, float32; ``contaminant`` and ``vacuum`` (y, x) bool; ``atoms`` (n, 2) positions of the
@@ -76,7 +76,7 @@ class Micrograph:
     optics: Optics
 
 
-def micrograph(seed: int, index: int = 0, conditions: Conditions | None = None) -> Micrograph:
+def micrograph(seed: int, index: int = 0, conditions: Conditions | None = None) -> GrapheneImage:
     """Sample ``index`` of the set of ``seed``: the same bytes whenever and in whatever order it is asked for.
 
     Raises MicrotomoError for a seed or index out of range.
@@ -105,7 +105,7 @@ def micrograph(seed: int, index: int = 0, conditions: Conditions | None = None) 
     image = expose(lit, dose * 100 * pixel_nm**2, rng.uniform(*c.blur_px), rng)
     places = atoms / pixel_nm - _MARGIN
     seen = ((places > -0.5) & (places < c.size - 0.5)).all(1)
-    return Micrograph(
+    return GrapheneImage(
         image, thickness[inner, inner] > 0, vacuum[inner, inner], places[seen], rings, pixel_nm, dose, optics
     )
 
