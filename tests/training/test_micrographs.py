@@ -9,9 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from microtomo import registry
 from microtomo.errors import MicrotomoError
 from microtomo.metrics import mask_scores
-from microtomo.models.micrographs.network import run
+from microtomo.models import architectures as architectures_module
+from microtomo.models.micrographs.network import SegmenterConfig, SegmenterNetwork, run, segmenter
 from microtomo.models.micrographs.unet import MicrographUNet
 from microtomo.models.weights import load_network, read_card, shipped_weights
 from microtomo.reproduce import graphene
@@ -314,3 +316,37 @@ def test_loss_and_score_of_three_classes_by_hand():
     given = torch.tensor([0, 1, 2, 2])  # class 1: one of two right, none too many; class 2: right, and one too many
     _, counts = task.assess(lambda image: torch.eye(3)[given].T[None, :, None], (torch.zeros(1, 1, 1, 4), labels))
     assert float(task.score(counts)) == pytest.approx((1 / 2 + 1 / 2) / 2)
+
+
+def test_another_architecture_with_settings_of_its_own_trains_by_the_same_runner(tmp_path, monkeypatch):
+    monkeypatch.setattr(architectures_module, "_ARCHITECTURES", dict(architectures_module.architectures()))
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+    class FlatConfig(SegmenterConfig):
+        """How many channels."""
+
+        channels: int = 3
+
+    @segmenter("flat", task="contaminant", config=FlatConfig, citation="nobody before this test")
+    class Flat(SegmenterNetwork):
+        """Two convolutions."""
+
+        def __init__(self, config):
+            super().__init__()
+            self.config = config
+            self.layers = torch.nn.Sequential(
+                torch.nn.Conv2d(1, config.channels, 3, padding=1), torch.nn.ReLU(),
+                torch.nn.Conv2d(config.channels, config.classes, 1),
+            )  # fmt: skip
+
+        def forward(self, image):
+            return self.layers(image)
+
+    shared = [setting for setting in SMALL if not setting.startswith("network")]
+    config = load_run("flat", None, [*shared, "network.channels=5", "epochs=1", "data.validation=0.3"])
+    weights = run_training(config, tmp_path / "run", labelled_images())
+    shape, card = read_card(weights)
+    assert (shape.channels, shape.classes) == (5, 2)
+    assert 0 <= card["validation_jaccard"] <= 1
+    with pytest.raises(MicrotomoError, match=r"unknown key network\.chanels; did you mean channels"):
+        load_run("flat", None, [*shared, "network.chanels=5"])

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def train(
     architecture: Annotated[
         str,
-        typer.Argument(metavar="NETWORK", help="conv3, unet, stacked-unet, unet3d, uvnet, or graphene-unet[-7|-9]."),
+        typer.Argument(metavar="NETWORK", help="Name of a network, see `microtomo models`."),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NETWORK-CONTRAST.")
+        Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NETWORK-MODEL.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     data: Annotated[

@@ -12,7 +12,9 @@ from microtomo.inverse.misfit import Grid
 from microtomo.physics.forward import ForwardModel
 
 _COMPONENTS = 8
+"""Principal components of the log-signal that networks see, at most: what is left of it is below the usual noise."""
 _TYPICAL_NOISE = 0.02
+"""Relative noise of the published scans."""
 
 
 def conv_norm(into: int, out: int) -> nn.Sequential:
@@ -116,9 +118,9 @@ class ComponentsInput(nn.Module):
 
     def forward(self, signal: Tensor, noise: Tensor) -> Tensor:
         with torch.autocast(signal.device.type, enabled=False):
-            seen = self.project(signal.float().clamp_min(1e-3).log())
-        level = (noise.to(seen).clamp(1e-3, 1) / _TYPICAL_NOISE).log()
-        return torch.cat([seen, level[:, None, None, None].expand(-1, 1, *seen.shape[-2:])], 1)
+            components = self.project(signal.float().clamp_min(1e-3).log())
+        level = (noise.to(components).clamp(1e-3, 1) / _TYPICAL_NOISE).log()
+        return torch.cat([components, level[:, None, None, None].expand(-1, 1, *components.shape[-2:])], 1)
 
 
 def _noise_free_logs(forward: ForwardModel) -> Tensor:

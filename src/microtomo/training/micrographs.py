@@ -138,8 +138,8 @@ class MicrographTraining(TrainingTask):
         """Loss; pixels of each true class (rows) by the class that they were given."""
         image, labels = batch
         logits = network(image).float()
-        pairs = labels * self.classes + logits.argmax(1)
-        counts = torch.bincount(pairs.flatten(), minlength=self.classes**2).reshape(self.classes, self.classes)
+        numbers = labels * self.classes + logits.argmax(1)  # of the places in the table
+        counts = torch.bincount(numbers.flatten(), minlength=self.classes**2).reshape(self.classes, self.classes)
         return segmentation_loss(logits, labels, self.config.dice), counts.double()
 
     def score(self, counts: Tensor) -> Tensor:
