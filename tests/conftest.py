@@ -1,8 +1,11 @@
 import os
 import signal
+import tempfile
 from ctypes.util import find_library
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# tables of the transport model, once for all processes of all runs, and never in the cache of who runs the tests
+os.environ["XDG_CACHE_HOME"] = os.path.join(tempfile.gettempdir(), f"microtomo-tests-{os.getuid()}")
 
 from pathlib import Path
 

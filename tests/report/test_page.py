@@ -2,7 +2,8 @@ import pytest
 
 from microtomo import MicrotomoError
 from microtomo.report.page import Cell, Picture, Report, Section, Table, report_page, write_report
-from microtomo.viz.figures import fit_figure, save_figure
+from microtomo.viz.figures import save_figure
+from microtomo.viz.scan_figures import fit_figure
 from microtomo.viz.scene import thickness_scene
 
 

@@ -61,28 +61,28 @@ def test_viewer_shows_materials_cuts_and_the_numbers_of_a_pixel(browser, files, 
         page, troubles, hosts = got
         ready(page, address)
         for name in ("truth", "reconstruction"):
-            assert count(picture(page, f"[data-panel={name}] .mt-stage"), AL) > 300, name
-        stage = "[data-panel=reconstruction] .mt-stage"
-        whole = picture(page, stage)
+            assert count(picture(page, f"[data-panel={name}] .mt-view"), AL) > 300, name
+        view = "[data-panel=reconstruction] .mt-view"
+        whole = picture(page, view)
 
         page.get_by_role("checkbox", name="Al", exact=True).uncheck()
         settle(page)
-        assert count(picture(page, stage), AL) < 20
+        assert count(picture(page, view), AL) < 20
         page.get_by_role("checkbox", name="Al", exact=True).check()
 
         page.get_by_label("opacity of Al").fill("0.5")
         settle(page)
-        assert count(picture(page, stage), AL) < 0.3 * count(whole, AL)
+        assert count(picture(page, view), AL) < 0.3 * count(whole, AL)
         page.get_by_label("opacity of Al").fill("1")
 
         for label, share in (("cut away beyond x", "0.3"), ("cut away beyond y", "0.3"), ("cut away above z", "0.2")):
             page.get_by_label(label).fill(share)
             settle(page)
-            cut = picture(page, stage)
+            cut = picture(page, view)
             assert (np.abs(cut - whole).max(-1) > 30).sum() > 200, label
             page.get_by_label(label).fill("1")
         settle(page)
-        assert (np.abs(picture(page, stage) - whole).max(-1) > 30).sum() < 100
+        assert (np.abs(picture(page, view) - whole).max(-1) > 30).sum() < 100
 
         before = picture(page, ".mt-map img")
         page.get_by_label("beam energy").fill("20")
@@ -110,8 +110,8 @@ def test_click_in_3d_reads_the_pixel_under_it(browser, files, maps):
         ready(page, address)
         page.get_by_role("button", name="from above").click()
         settle(page)
-        box = page.locator("[data-panel=truth] .mt-stage").bounding_box()
-        seen = picture(page, "[data-panel=truth] .mt-stage")
+        box = page.locator("[data-panel=truth] .mt-view").bounding_box()
+        seen = picture(page, "[data-panel=truth] .mt-view")
         rows, columns = np.nonzero(np.abs(seen - AL).max(-1) <= 12)
         small = columns > columns.max() - 5  # the pad on the right: columns 24..27, rows 16..19
         page.mouse.click(box["x"] + columns[small].mean(), box["y"] + np.median(rows[small]))
@@ -123,15 +123,15 @@ def test_click_in_3d_reads_the_pixel_under_it(browser, files, maps):
 def test_cameras_are_linked(browser, files):
     with viewer(files / "rec.h5") as (_, address), watched(browser) as (page, troubles, _):
         ready(page, address)
-        before = {n: picture(page, f"[data-panel={n}] .mt-stage") for n in ("truth", "uncertainty")}
-        box = page.locator("[data-panel=truth] .mt-stage").bounding_box()
+        before = {n: picture(page, f"[data-panel={n}] .mt-view") for n in ("truth", "uncertainty")}
+        box = page.locator("[data-panel=truth] .mt-view").bounding_box()
         page.mouse.move(box["x"] + 100, box["y"] + 100)
         page.mouse.down()
         page.mouse.move(box["x"] + 160, box["y"] + 130, steps=4)
         page.mouse.up()
         settle(page)
         for name, old in before.items():
-            assert (np.abs(picture(page, f"[data-panel={name}] .mt-stage") - old).max(-1) > 30).sum() > 300, name
+            assert (np.abs(picture(page, f"[data-panel={name}] .mt-view") - old).max(-1) > 30).sum() > 300, name
         assert troubles == []
 
 
@@ -218,19 +218,19 @@ def test_scene_page_switches_materials_and_cuts(browser, stack, maps, tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    ["/rec.h5", "/../rec.h5", "/%2e%2e/rec.h5", "/__microtomo/..%2f..%2f..%2fpyproject.toml", "/etc/passwd",
-     "/__microtomo/%2e%2e/browser.py", "/__microtomo//etc/passwd", "/__microtomo/../server.py"],
+    ["/rec.h5", "/../rec.h5", "/%2e%2e/rec.h5", "/__microtomo_viewer/..%2f..%2f..%2fpyproject.toml", "/etc/passwd",
+     "/__microtomo_viewer/%2e%2e/browser.py", "/__microtomo_scene//etc/passwd", "/__microtomo_viewer/../server.py"],
 )  # fmt: skip
 def test_no_other_file_is_served(files, path):
     import http.client
 
     with viewer(files / "rec.h5") as (_, address):
         host = address.split("/")[2]
-        assert urlopen(f"http://{host}/__microtomo/scene.js").status == 200
+        assert urlopen(f"http://{host}/__microtomo_scene/scene.js").status == 200
         connection = http.client.HTTPConnection(host)  # which sends the path as it is
         connection.request("GET", path)
         status = connection.getresponse().status
         connection.close()
         assert status in (400, 403, 404)
         with pytest.raises(HTTPError):
-            urlopen(f"http://{host}/__microtomo/?{json.dumps(str(files))}".replace('"', ""))
+            urlopen(f"http://{host}/__microtomo_viewer/?{json.dumps(str(files))}".replace('"', ""))

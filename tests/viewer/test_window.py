@@ -32,22 +32,22 @@ def count(image, colour):
 
 
 def test_materials_opacity_and_cuts_change_every_panel(window):
-    stage = window.stage
+    panels = window.panels
     whole = [seen(window, i) for i in range(4)]
     assert count(whole[0], AL) > 300
     assert count(whole[1], AL) > 300
-    stage.show("Al", False)
+    panels.show("Al", False)
     assert count(seen(window, 0), AL) == count(seen(window, 1), AL) == 0
-    stage.show("Al", True)
-    stage.set_opacity(0.4)
+    panels.show("Al", True)
+    panels.set_opacity(0.4)
     assert count(seen(window, 1), AL) < 50
-    stage.set_opacity(1)
+    panels.set_opacity(1)
     for cut in ({"x": 0.3}, {"y": 0.3}, {"z": 0.2}):
-        stage.set_cut(**cut)
+        panels.set_cut(**cut)
         for i in range(3):
             assert (np.abs(seen(window, i) - whole[i]).max(-1) > 30).sum() > 100, (cut, i)
-        stage.set_cut(**dict.fromkeys(cut, 1))
-    stage.set_z_scale(2 * stage.z_scale)
+        panels.set_cut(**dict.fromkeys(cut, 1))
+    panels.set_z_scale(2 * panels.z_scale)
     assert (np.abs(seen(window, 1) - whole[1]).max(-1) > 30).sum() > 300
 
 
@@ -84,7 +84,7 @@ def test_from_above_the_labels_of_z_go(window):
     window.look_down()
     assert {"x [nm]", "y [nm]"} <= shown()
     assert "z [nm]" not in shown()
-    window.stage.look()
+    window.panels.look()
     assert "z [nm]" in shown()
 
 

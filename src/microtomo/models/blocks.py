@@ -11,10 +11,8 @@ from torch.nn import functional
 from microtomo.inverse.misfit import Grid
 from microtomo.physics.forward import ForwardModel
 
-_COMPONENTS = 8
-"""Principal components of the log-signal that networks see, at most: what is left of it is below the usual noise."""
-_TYPICAL_NOISE = 0.02
-"""Relative noise of the published scans."""
+_COMPONENTS = 8  # of spectra that a network is given
+_TYPICAL_NOISE = 0.02  # relative: components and noise of this level together have unit deviation
 
 
 def conv_norm(into: int, out: int) -> nn.Sequential:

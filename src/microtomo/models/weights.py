@@ -34,9 +34,9 @@ def shipped_weights(architecture: str, forward: str | None = None) -> Path:
     if forward is None:
         methods = list_methods(task=architectures()[architecture].task)
         others = [m.name for m in methods if not m.learned or (FOLDER / f"{m.name}.safetensors").is_file()]
-        use = f"use {' or '.join(others)}, or " if others else ""
+        advice = f"use {' or '.join(others)}, or train it" if others else "train it"
         raise MicrotomoError(
-            f"{architecture} has no weights in the package: {use}train it with `microtomo train {architecture} --data "
+            f"{architecture} has no weights in the package: {advice} with `microtomo train {architecture} --data "
             "FOLDER` and give --set weights=FILE"
         )
     there = sorted(p.stem.rsplit("-", 1)[1] for p in FOLDER.glob(f"{architecture}-*.safetensors"))

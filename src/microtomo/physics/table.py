@@ -30,7 +30,7 @@ _FINENESS = {1: 1.0, 2: 1.0, 3: 0.5, 4: 0.25}
 """By number of layers: what keeps a table of three layers under a minute and of four under ten."""
 
 _TOLERANCE = 1e-8  # of the largest value: a hundredth of what the spline adds
-_MOST_ITERATIONS = 1000
+_MOST_ITERATIONS = 1000  # that stop what does not converge
 
 
 class SignalTable:
@@ -190,7 +190,7 @@ def solve_nodes(
     for all its thicknesses together.
     """
     energies = np.asarray(stack.energies_kev)
-    space = phase_space(energies, settings)
+    space = phase_space(energies, settings, detector)
     total = int(np.prod([len(n) for n in nodes[:-1]]))
     values = np.empty((total, len(nodes[-1]), len(energies)))
     with threadpool_limits(1, "blas"):
@@ -232,14 +232,18 @@ class _UpperLayer:
         self, steps: list[Slab], space: PhaseSpace, energies_kev: np.ndarray, detector: BackscatterDetector
     ) -> None:
         rows, response = space.evaluation(energies_kev, detector.cosine), detector.weights(space)
-        slabs = [steps[0]]
-        for step in steps[1:]:
-            slabs.append(add(step, slabs[-1]))
         self.rows, self.response = rows, response
-        self.reflection = np.stack([s.reflection for s in slabs])
-        self.entering = np.stack([s.transmission @ response for s in slabs])  # (i, n)
-        self.own = np.stack([rows @ (s.reflection @ response) for s in slabs])  # (i, e)
-        self.leaving = np.stack([rows @ s.transmission for s in slabs])  # (i, e, n)
+        self.reflection = np.empty((len(steps), space.size, space.size))
+        self.entering = np.empty((len(steps), space.size))
+        self.own = np.empty((len(steps), len(rows)))
+        self.leaving = np.empty((len(steps), *rows.shape))
+        whole = steps[0]
+        for i, step in enumerate(steps):
+            whole = add(step, whole) if i else step
+            self.reflection[i] = whole.reflection
+            self.entering[i] = whole.transmission @ response
+            self.own[i] = rows @ (whole.reflection @ response)
+            self.leaving[i] = rows @ whole.transmission
         self.before: list[np.ndarray] = [self.entering, self.entering]
 
     def signal_on(self, reflection: np.ndarray) -> np.ndarray:

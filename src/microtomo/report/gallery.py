@@ -13,9 +13,11 @@ from microtomo.materials import Stack
 from microtomo.registry import list_methods
 from microtomo.report.page import Cell, Picture, Section, Table
 from microtomo.scan import Reconstruction, Scan
-from microtomo.viz import figures
+from microtomo.viz import scan_figures
+from microtomo.viz.figures import array, save_figure
 from microtomo.viz.render import render_png
 from microtomo.viz.scene import Scene, thickness_scene
+from microtomo.viz.score_figures import ScoreBar, score_figure
 from microtomo.viz.spectrum import spectrum_figure
 from microtomo.viz.web import MOST_FACES, render_html
 from microtomo.voxels import thickness_to_volume
@@ -84,10 +86,10 @@ def score_bars(results: Sequence[Result], compare: bool) -> Any:
     """Figure of the same scores as bars."""
     groups = {}
     for name, key in (("Perlin structures", "test"), ("experimental structure", "experimental")):
-        ours = [figures.ScoreBar(r.method, getattr(r, key)) for r in results]
-        theirs = [figures.ScoreBar(p.name, getattr(p, key), published=True) for p in published()] if compare else []
+        ours = [ScoreBar(r.method, getattr(r, key)) for r in results]
+        theirs = [ScoreBar(p.name, getattr(p, key), published=True) for p in published()] if compare else []
         groups[name] = ours + theirs
-    return figures.score_figure(groups, title="Mean IoU by the published protocol")
+    return score_figure(groups, title="Mean IoU by the published protocol")
 
 
 def telling_pixel(thickness: np.ndarray) -> tuple[int, int]:
@@ -116,9 +118,9 @@ class Gallery:
 
         ``scan`` (e, y, x) knows its truth; ``recs`` are of that sample.
         """
-        rec, truth = recs[self.best], figures.array(scan.truth)
+        rec, truth = recs[self.best], array(scan.truth)
         stack, pixel_nm = rec.stack, rec.pixel_nm
-        maps = figures.thickness_figure(
+        maps = scan_figures.thickness_figure(
             {n: r.thickness for n, r in recs.items()}, stack, truth=truth, pixel_nm=pixel_nm, title=heading
         )
         pictures = [self._save(maps, f"{name}_maps.png", "Thickness: truth, each method, and its error below.")]
@@ -131,7 +133,7 @@ class Gallery:
         volumes |= {n: r.volume for n, r in recs.items()}
         for drawn, file, caption in (
             (
-                figures.section_figure(volumes, stack, pixel[0], voxel_nm=rec.voxel_nm, pixel_nm=pixel_nm),
+                scan_figures.section_figure(volumes, stack, pixel[0], voxel_nm=rec.voxel_nm, pixel_nm=pixel_nm),
                 "section", f"Labelled volumes cut at image row {pixel[0]}.",
             ),
             (
@@ -139,11 +141,11 @@ class Gallery:
                 "spectrum", "One pixel: observed signal, and what each method's thickness would give.",
             ),
             (
-                figures.uncertainty_figure({n: r.uncertainty for n, r in recs.items()}, stack, pixel_nm=pixel_nm),
+                scan_figures.uncertainty_figure({n: r.uncertainty for n, r in recs.items()}, stack, pixel_nm=pixel_nm),
                 "uncertainty", "One standard deviation of the thickness.",
             ),
             (
-                figures.fit_figure(rec.chi_square, rec.status, pixel_nm=pixel_nm),
+                scan_figures.fit_figure(rec.chi_square, rec.status, pixel_nm=pixel_nm),
                 "fit", f"How well the solution of {self.best} explains the scan.",
             ),
         ):  # fmt: skip
@@ -152,9 +154,9 @@ class Gallery:
 
     def _scenes(self, name: str, heading: str, rec: Reconstruction, truth: np.ndarray) -> tuple[list[Picture], Scene]:
         pictures = []
-        found = {"truth": truth, self.best: rec.thickness}
+        maps = {"truth": truth, self.best: rec.thickness}
         scale = thickness_scene(truth, rec.stack, pixel_nm=rec.pixel_nm).z_scale
-        for label, thickness in found.items():
+        for label, thickness in maps.items():
             scene = thickness_scene(
                 thickness, rec.stack, pixel_nm=rec.pixel_nm, z_scale=scale, title=f"{heading}: {label}",
                 most_faces=MOST_FACES,
@@ -166,4 +168,4 @@ class Gallery:
         return pictures, scene
 
     def _save(self, figure: Any, name: str, caption: str) -> Picture:
-        return Picture(figures.save_figure(figure, self.folder / name), caption)
+        return Picture(save_figure(figure, self.folder / name), caption)

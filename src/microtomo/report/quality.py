@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from microtomo.acquisition.importing import Imported
 from microtomo.report.page import Cell, Picture, Report, Section, Table, write_report
 from microtomo.viz import colours
-from microtomo.viz.figures import lateral, new_figure, save_figure, scan_figure, styled
+from microtomo.viz.figures import lateral, new_figure, save_figure, styled
+from microtomo.viz.scan_figures import scan_figure
 
-_ROWS_SHOWN = 80
+_ROWS_SHOWN = 80  # of the table of energies
 
 
 def quality_page(told: Imported, path: str | Path, title: str = "Imported scan") -> Path:

@@ -12,9 +12,9 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from microtomo.errors import MicrotomoError
-from microtomo.models.architectures import Network
+from microtomo.models.architectures import Network, architecture
 from microtomo.models.micrographs.network import SegmenterConfig
-from microtomo.registry import get_method, get_task
+from microtomo.registry import get_task
 from microtomo.tem.protocol import read_labelled
 from microtomo.tem.segmentation import preparation_of
 from microtomo.training.config import Count, OptimiserConfig, RunConfig, Samples, Share
@@ -95,24 +95,24 @@ class MicrographTraining(TrainingTask):
     def __init__(self, config: MicrographRun, images: LabelledImages | None = None) -> None:
         super().__init__(config)
         data, self.classes = config.data, config.network.classes
-        method = get_method(config.network.architecture)
+        task = get_task(architecture(config.network.architecture).task)
         if images is None and data.folder is not None:
-            stored = read_labelled(data.folder, method.task)
+            stored = read_labelled(data.folder, task.name)
             images = LabelledImages(stored.images, stored.labels, stored.names)
         if images is None and not data.synthetic:
             raise MicrotomoError("there is nothing to train on: set data.folder=FOLDER or data.synthetic=400")
         if images is None:
             held = SYNTHETIC_VALIDATION if config.validates else 0
-            drawn = synthetic_images(get_task(method.task), config.seed, data.synthetic + held)
+            drawn = synthetic_images(task, config.seed, data.synthetic + held)
             real, synthetic = LabelledImages((), ()), drawn.chosen(range(data.synthetic))
             kept_apart = drawn.chosen(range(data.synthetic, data.synthetic + held))
         else:
             check_labels(images, self.classes)
             kept, held_out = split(images, data, config.seed)
             real, kept_apart = images.chosen(kept), images.chosen(held_out)
-            synthetic = synthetic_images(get_task(method.task), config.seed, data.synthetic)
+            synthetic = synthetic_images(task, config.seed, data.synthetic)
         self.real, self.synthetic, self.kept_apart = (
-            each.normalised(preparation_of(method).normalise) for each in (real, synthetic, kept_apart)
+            each.normalised(preparation_of(task).normalise) for each in (real, synthetic, kept_apart)
         )
 
     def samples(self, epoch: int) -> tuple[Dataset[tuple[Tensor, Tensor]], range]:

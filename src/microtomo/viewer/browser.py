@@ -15,17 +15,18 @@ from typing import Any
 
 from microtomo.errors import MicrotomoError
 from microtomo.study import Study
-from microtomo.viewer.panels import Panel, make_panels, panel_names, panel_titles
-from microtomo.viz.colours import stack_colours
+from microtomo.viewer.panels import Panel, make_panels, materials, panel_names, panel_titles, size_nm
+from microtomo.viz import web
 from microtomo.viz.export import surface_files, vti_bytes, zipped
 from microtomo.viz.maps import ColourScale, map_names, map_scale, one_map, png
 from microtomo.viz.readout import Readout, describe, readings, readout
 from microtomo.viz.spectrum import spectrum_figure
-from microtomo.viz.web import MOST_FACES, asset, scene_data, scene_page
+from microtomo.viz.web import MOST_FACES, scene_data, scene_page
 
 COARSE_FACES = 40_000
 """Rectangles of a scene while it is turned, where the full one is slow (no GPU)."""
 
+_ASSETS = Path(__file__).parent / "assets"
 _MIME = {"html": "text/html", "vti": "application/xml", "zip": "application/zip"}
 
 
@@ -51,9 +52,8 @@ class Page:
         study, names = self.study, panel_names(self.study)
         first = next((p.scene for p in self.panels.values()), None)
         height, width = study.shape
-        flat = (width * study.pixel_nm, height * study.pixel_nm, 0.0)
         z_log = 0.0 if first is None else max(0.0, log10(first.z_scale))
-        tallest = [max((p.scene.size_nm[i] for p in self.panels.values()), default=0.0) for i in range(3)]
+        surfaces = [material for material, _ in materials(study)]
         values = {
             "title": f"{study.name}{f', {study.rec.method}' if study.rec is not None else ''}",
             "trame__title": f"{study.name} - microtomo",
@@ -62,9 +62,9 @@ class Page:
             "panels_shown": names,
             "titles": panel_titles(study),
             "scales": {n: p.scale.told() for n, p in self.panels.items() if p.scale is not None},
-            "materials": self._materials(),
-            "visible": self._materials(),
-            "size_nm": tallest if first is not None else flat,
+            "materials": surfaces,
+            "visible": surfaces,
+            "size_nm": size_nm(study, self.panels),
             "z_log": z_log, "z_log_start": z_log, "z_log_max": max(1.5, z_log + 0.7),
             "cut_x": 1, "cut_y": 1, "cut_z": 1,
             "mark": None, "commands": None, "trouble": "",
@@ -77,19 +77,14 @@ class Page:
             "readings": [], "told": "", "spectrum": "",
             "kinds": ["html", "vti", "stl", "ply"],
         }  # fmt: skip
-        values |= {f"opacity_{i}": 1 for i in range(len(self._materials()))}
+        values |= {f"opacity_{i}": 1 for i in range(len(surfaces))}
         self.state.update(values)
-
-    def _materials(self) -> list[str]:
-        """Names as in the scenes, top layer first, the substrate last."""
-        return [*reversed(self.study.stack.symbols), f"{self.study.stack.substrate.symbol} substrate"]
 
     def _layout(self) -> None:
         from trame.ui.html import DivLayout
 
-        ground, layers = stack_colours(self.study.stack)
         rows, opacity = [], []
-        for i, (name, colour) in enumerate(zip(self._materials(), [*reversed(layers), ground], strict=True)):
+        for i, (name, colour) in enumerate(materials(self.study)):
             rows.append(
                 f'<div class="mt-row mt-material"><label class="mt-name"><input type="checkbox" value="{name}" '
                 f'v-model="visible"><i style="background:{colour}"></i>{name}</label>'
@@ -98,7 +93,8 @@ class Page:
                 f"<output>{{{{ (100 * opacity_{i}).toFixed(0) }}}} %</output></div>"
             )
             opacity.append(f"'{name}': +opacity_{i}")
-        page = asset("viewer.html").replace("%materials%", "".join(rows)).replace("%opacity%", ", ".join(opacity))
+        page = (_ASSETS / "viewer.html").read_text(encoding="utf-8")
+        page = page.replace("%materials%", "".join(rows)).replace("%opacity%", ", ".join(opacity))
         with DivLayout(self.server, style="min-height: 100%") as layout:
             layout.root.add_child(page)
 
@@ -191,12 +187,12 @@ class Page:
 
 
 def _module() -> dict[str, Any]:
-    """What trame serves: the files of this package's ``assets`` folder, and nothing else of the disk."""
-    folder = "__microtomo"
+    """What trame serves: the package's two folders ``assets``, and nothing else of the disk."""
+    scene, viewer = "__microtomo_scene", "__microtomo_viewer"
     return {
-        "serve": {folder: str(Path(__file__).parents[1] / "viz" / "assets")},
-        "scripts": [f"{folder}/{name}.js" for name in ("axes", "scene", "viewer")],
-        "styles": [f"{folder}/viewer.css"],
+        "serve": {scene: str(Path(web.__file__).parent / "assets"), viewer: str(_ASSETS)},
+        "scripts": [f"{scene}/axes.js", f"{scene}/scene.js", f"{viewer}/viewer.js"],
+        "styles": [f"{viewer}/viewer.css"],
         "vue_use": ["microtomoViewer"],
     }
 

@@ -83,7 +83,7 @@ def _signal_page(study: Study) -> str:
     from base64 import b64encode
     from io import BytesIO
 
-    from microtomo.viz.figures import scan_figure
+    from microtomo.viz.scan_figures import scan_figure
 
     assert study.scan is not None
     file = BytesIO()

@@ -1,4 +1,4 @@
-"""The viewer as a window: PyVista widgets on a stage."""
+"""The viewer as a window: PyVista widgets on a panels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import check_output
 from microtomo.study import Study
-from microtomo.viewer.stage import Stage, columns, make_stage
-from microtomo.viz.colours import INK, stack_colours
+from microtomo.viewer.linked import LinkedPanels, columns
+from microtomo.viewer.panels import make_panels, materials, size_nm
+from microtomo.viz.axes import set_font
+from microtomo.viz.colours import INK
 from microtomo.viz.readout import describe, readings, readout
-from microtomo.viz.render import _style
 from microtomo.viz.spectrum import spectrum_figure
 
 MOST_FACES = 400_000
@@ -27,7 +28,7 @@ KEYS = "drag: turn · wheel: zoom · shift-drag: move · click: read a pixel · 
 
 
 class Window:
-    """Stage, widgets and readout in one plotter; ``plotter`` may be off screen."""
+    """Panels, widgets and readout in one plotter; ``plotter`` may be off screen."""
 
     def __init__(self, study: Study, *, off_screen: bool = False, size: tuple[int, int] = (1280, 800)) -> None:
         import pyvista as pv
@@ -39,7 +40,7 @@ class Window:
             off_screen=off_screen, window_size=list(size), title=f"{study.name} - microtomo",
         )  # fmt: skip
         self.plotter.set_background("white", all_renderers=True)
-        self.stage: Stage = make_stage(self.plotter, study, MOST_FACES)
+        self.panels = LinkedPanels(self.plotter, study, make_panels(study, most_faces=MOST_FACES))
         self._energy = 0
         self._pressed: tuple[int, int] | None = None
         self.plotter.subplot(1, 0)
@@ -52,24 +53,23 @@ class Window:
         self._listen()
 
     def _widgets(self) -> None:
-        stage, study, (width, height) = self.stage, self.study, self._size
+        panels, study, (width, height) = self.panels, self.study, self._size
         sliders: list[tuple[str, tuple[float, float], float, Any, Callable[[float], str]]] = []
-        if stage.panels:
-            ground, layers = stack_colours(study.stack)
-            for i, (name, colour) in enumerate(zip(stage.materials, [*reversed(layers), ground], strict=True)):
+        if panels.panels:
+            for i, (name, colour) in enumerate(materials(study)):
                 y = 0.29 * height - 24 * (i + 1)
                 self.plotter.add_checkbox_button_widget(
-                    lambda on, name=name: stage.show(name, bool(on)), value=True, position=(14, y), size=18,
+                    lambda on, name=name: panels.show(name, bool(on)), value=True, position=(14, y), size=18,
                     border_size=2, color_on=colour, color_off="white", background_color=INK,
                 )  # fmt: skip
                 self._write(name, 40, y + 17, 13)
-            size_nm = [max(p.scene.size_nm[i] for p in stage.panels.values()) for i in range(3)]
+            x_nm, y_nm, z_nm = size_nm(study, panels.panels)
             sliders += [
-                ("opacity", (0, 1), 1, stage.set_opacity, lambda v: f"{100 * v:.0f} %"),
-                ("z ×", (1, max(20.0, 3 * stage.z_scale)), stage.z_scale, stage.set_z_scale, lambda v: f"{v:.2g}"),
-                ("cut at x", (0, 1), 1, lambda v: stage.set_cut(x=v), lambda v: f"{v * size_nm[0]:.0f} nm"),
-                ("cut at y", (0, 1), 1, lambda v: stage.set_cut(y=v), lambda v: f"{v * size_nm[1]:.0f} nm"),
-                ("depth z", (0, 1), 1, lambda v: stage.set_cut(z=v), lambda v: f"{v * size_nm[2]:.0f} nm"),
+                ("opacity", (0, 1), 1, panels.set_opacity, lambda v: f"{100 * v:.0f} %"),
+                ("z ×", (1, max(20.0, 3 * panels.z_scale)), panels.z_scale, panels.set_z_scale, lambda v: f"{v:.2g}"),
+                ("cut at x", (0, 1), 1, lambda v: panels.set_cut(x=v), lambda v: f"{v * x_nm:.0f} nm"),
+                ("cut at y", (0, 1), 1, lambda v: panels.set_cut(y=v), lambda v: f"{v * y_nm:.0f} nm"),
+                ("depth z", (0, 1), 1, lambda v: panels.set_cut(z=v), lambda v: f"{v * z_nm:.0f} nm"),
             ]
         if study.scan is not None:
             kev = study.scan.energies_kev
@@ -99,7 +99,7 @@ class Window:
     def set_energy(self, number: float) -> None:
         """Show another image of the scan, and its signal at the pixel."""
         self._energy = round(number)
-        self.stage.set_energy(self._energy)
+        self.panels.set_energy(self._energy)
         self._tell()
 
     def read(self, y: int, x: int) -> None:
@@ -159,7 +159,7 @@ class Window:
         actor = vtkTextActor()
         actor.SetInput(words)
         style = actor.GetTextProperty()
-        _style(style, px)
+        set_font(style, px)
         (style.SetVerticalJustificationToTop if top else style.SetVerticalJustificationToBottom)()
         if right:
             style.SetJustificationToRight()
@@ -189,14 +189,14 @@ class Window:
         """Read the pixel under a place of the window [pixels from its lower left]."""
         if y < CONTROLS * self._size[1]:
             return
-        pixel = self.stage.pixel_at(x, y)
+        pixel = self.panels.pixel_at(x, y)
         if pixel is not None:
             self.read(*pixel)
             self.plotter.render()
 
     def look_down(self) -> None:
         """Turn all panels so that they are seen from above."""
-        self.stage.look(0.0, 90.0)
+        self.panels.look(0.0, 90.0)
         self.plotter.render()
 
     def save(self) -> Path | None:

@@ -16,9 +16,9 @@ import numpy.typing as npt
 Floats: TypeAlias = npt.NDArray[np.float32]
 Array: TypeAlias = npt.NDArray[Any]
 
-FLAT_SHADE = 200
+FLAT_SHADE = 200  # of 255: brightness of a level face
 _LIGHT = np.array([-0.36, -0.48, 0.80])
-_AMBIENT = 0.52
+_AMBIENT = 0.52  # share of the light that comes from everywhere
 
 
 @dataclass(frozen=True)

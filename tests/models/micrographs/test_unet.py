@@ -9,7 +9,7 @@ from microtomo.errors import MicrotomoError
 from microtomo.metrics import mask_scores
 from microtomo.models.architectures import architectures, build_network
 from microtomo.models.micrographs.network import run
-from microtomo.models.micrographs.unet import MicrographUNet, UNetConfig
+from microtomo.models.micrographs.unet import UNetConfig
 from microtomo.models.scans.network import NetworkConfig
 from microtomo.models.weights import read_card, save_weights, shipped_weights
 from microtomo.registry import get_method
@@ -19,7 +19,8 @@ from microtomo.tem.illumination import normalise
 def small(seed=3, **settings):
     """A network whose every weight and running mean is random, ready to use."""
     torch.manual_seed(seed)
-    network = MicrographUNet(UNetConfig(**{"architecture": "graphene-unet", "blocks": 3, "features": 4, **settings}))
+    shape = {"architecture": "graphene-unet", "blocks": 3, "features": 4, **settings}
+    network = build_network(UNetConfig(**shape))
     with torch.no_grad():
         for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
             norm.running_mean.normal_(0, 0.1)
@@ -44,12 +45,12 @@ def rise(below, out):
 def test_the_published_network_has_the_size_of_its_drawing():
     down = double(1, 32) + double(32, 64) + double(64, 128) + double(128, 256)
     up = rise(256, 128) + double(256, 128) + rise(128, 64) + double(128, 64) + rise(64, 32) + double(64, 32)
-    published = MicrographUNet(UNetConfig(architecture="graphene-unet-7"))
+    published = build_network(UNetConfig(architecture="graphene-unet-7"))
     assert published.parameters_count == down + up + 2 * 32 + 2
     assert not [m for m in published.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     with torch.device("meta"):
-        original = MicrographUNet(UNetConfig(architecture="graphene-unet-9"))
-        own = MicrographUNet(UNetConfig(architecture="graphene-unet"))
+        original = build_network(UNetConfig(architecture="graphene-unet-9"))
+        own = build_network(UNetConfig(architecture="graphene-unet"))
     assert [len(original.down), original.down[0][0].out_channels, original.down[-1][0].out_channels] == [5, 64, 1024]
     assert own.parameters_count * 2 < 2.5e6  # bytes of its weights
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from microtomo.errors import MicrotomoError
 from microtomo.inverse.tiling import joined, tiles
-from microtomo.models.architectures import Network, Shape, add_architecture
+from microtomo.models.architectures import Network, Shape, add_architecture, architecture
 from microtomo.models.weights import load_network, shipped_weights
-from microtomo.registry import Published, get_method, get_task, register
+from microtomo.registry import Published, get_task, register
 from microtomo.tem.segmentation import Segmentation, preparation_of
 
 SYMMETRIES = (1, 2, 4, 8)
@@ -39,7 +39,7 @@ class SegmenterConfig(Shape):
 class SegmenterNetwork(Network):
     """What an architecture file derives from: normalised images (n, 1, y, x) in, logits (n, c, y, x) out.
 
-    Built from its configuration, which it keeps as ``config``; takes images of any size.
+    Built from its configuration; takes images of any size.
     """
 
     config: SegmenterConfig
@@ -63,7 +63,7 @@ def run(network: SegmenterNetwork, image: np.ndarray, symmetries: int, options: 
     if symmetries not in SYMMETRIES:
         raise MicrotomoError(f"symmetries {symmetries}: choose 1, 2, 4 or 8")
     name = network.config.architecture
-    normalised = torch.from_numpy(preparation_of(get_method(name)).normalise(image))
+    normalised = torch.from_numpy(preparation_of(get_task(architecture(name).task)).normalise(image))
     device = next(network.parameters()).device
     with torch.inference_mode():
         views = torch.stack(list(_views(network, normalised.to(device), symmetries))).cpu()

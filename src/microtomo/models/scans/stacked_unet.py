@@ -9,10 +9,8 @@ from microtomo.models.scans.conv3 import REPORT
 from microtomo.models.scans.network import Body, NetworkConfig, network
 from microtomo.registry import Published
 
-_STACKS = 3
-"""U-Nets in a row, as published."""
-_TRUNK = 31
-"""Channels between them: the energies of the published scans."""
+_STACKS = 3  # U-Nets, one after the other
+_TRUNK = 31  # channels between them: as many as the report's energies
 
 
 @network(

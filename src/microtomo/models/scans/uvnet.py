@@ -11,10 +11,8 @@ from microtomo.models.scans.conv3 import REPORT
 from microtomo.models.scans.network import Body, NetworkConfig, network
 from microtomo.registry import Published
 
-_POOLINGS = 3
-"""Poolings of the encoder, as published."""
-_SOUND = 80
-"""Input channels for which the bfloat16 gradient of a 3D convolution is right on CPUs, see _Conv3d."""
+_POOLINGS = 3  # of the encoder; the decoder's first volume is as often halved in depth
+_SOUND = 80  # input channels up to which the gradient is right, see _Conv3d
 
 
 @network(

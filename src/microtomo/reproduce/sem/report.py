@@ -16,8 +16,9 @@ from microtomo.reproduce.sem.plan import NOISE, NUMERICAL, NUMERICAL_METHODS, Se
 from microtomo.reproduce.sem.reconstructions import STACK, ReconstructionJob, Statistics, collect, read_kept
 from microtomo.reproduce.sem.results import Results
 from microtomo.reproduce.sem.sections import further_sections
-from microtomo.viz.figures import ScoreBar, score_figure, thickness_figure
+from microtomo.viz.scan_figures import thickness_figure
 from microtomo.viz.scene import thickness_scene
+from microtomo.viz.score_figures import ScoreBar, score_figure
 from microtomo.viz.web import MOST_FACES
 
 _PROTOCOL = f"""

@@ -10,22 +10,21 @@ window.microtomoViewer = {
         <figure v-for="name in panels" :key="name" v-show="shown.includes(name)" :data-panel="name">
           <figcaption>{{ titles[name] }}<span v-if="scales[name]" class="mt-scale"><span>{{ scales[name].low }}</span><i
             :style="{ background: scales[name].gradient }"></i><span>{{ scales[name].high }}</span></span></figcaption>
-          <div class="mt-stage" role="img" :aria-label="titles[name] + ': drag or arrow keys turn, wheel zooms, click reads a pixel'"></div>
+          <div class="mt-view" role="img" :aria-label="titles[name] + ': drag or arrow keys turn, wheel zooms, click reads a pixel'"></div>
           <p class="mt-note">{{ told[name] }}</p>
         </figure></div>`,
       data() { return { told: {} }; },
       mounted() {
-        this.stage = new MicrotomoScene.Stage();
-        window.microtomoStage = this.stage;
+        this.state = new MicrotomoScene.SceneState();
         this.apply();
         this.fill().catch((error) => {
           for (const name of this.panels) this.told[name] = `cannot be drawn: ${error.message ?? error}`;
         });
       },
-      unmounted() { for (const view of [...this.stage.views]) view.close(); },
+      unmounted() { for (const view of [...this.state.views]) view.close(); },
       watch: {
         visible: "apply", opacity: "apply", zscale: "apply", cut: "apply", mark: "apply",
-        shown() { this.$nextTick(() => this.stage.redraw()); },
+        shown() { this.$nextTick(() => this.state.redraw()); },
         commands() { this.run(this.commands?.[0]); },
       },
       methods: {
@@ -34,13 +33,13 @@ window.microtomoViewer = {
           const now = JSON.stringify([hidden, this.opacity, this.zscale, this.cut, this.mark]);
           if (now === this.applied) return;  // other parts of the page changed
           this.applied = now;
-          Object.assign(this.stage, { hidden: new Set(hidden), opacity: { ...this.opacity }, zScale: this.zscale, cut: [...this.cut], mark: this.mark });
-          this.stage.move();
+          Object.assign(this.state, { hidden: new Set(hidden), opacity: { ...this.opacity }, zScale: this.zscale, cut: [...this.cut], mark: this.mark });
+          this.state.move();
         },
         async fill() {
           for (const name of this.panels) {
-            const element = this.$el.querySelector(`[data-panel="${name}"] .mt-stage`);
-            const view = new MicrotomoScene.View(element, this.stage, (place) => this.$emit("pick", place));
+            const element = this.$el.querySelector(`[data-panel="${name}"] .mt-view`);
+            const view = new MicrotomoScene.View(element, this.state, (place) => this.$emit("pick", place));
             const data = await this.trame.trigger("scene", [name]);
             await view.load(data);
             this.told[name] = data.notes.join("; ");
@@ -48,8 +47,8 @@ window.microtomoViewer = {
           this.$el.dataset.ready = "yes";
         },
         async run(command) {
-          if (command === "reset") this.stage.reset();
-          if (command === "top") { Object.assign(this.stage.camera, { az: 0, el: 90, panX: 0, panY: 0, zoom: 1 }); this.stage.redraw(); }
+          if (command === "reset") this.state.reset();
+          if (command === "top") { Object.assign(this.state.camera, { az: 0, el: 90, panX: 0, panY: 0, zoom: 1 }); this.state.redraw(); }
           if (command === "screenshot") this.screenshot();
           if (command?.startsWith("export:")) {
             const made = await this.trame.trigger("export", [command.slice(7)]);

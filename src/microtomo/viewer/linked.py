@@ -10,20 +10,21 @@ import numpy as np
 
 from microtomo.materials import Stack
 from microtomo.study import Study
-from microtomo.viewer.panels import Panel, make_panels
-from microtomo.viz.colours import stack_colours
+from microtomo.viewer.panels import Panel, materials, panel_names
+from microtomo.viz.axes import Label, axes, label_actors, set_font
+from microtomo.viz.colours import DARK_GREY, INK, stack_colours
 from microtomo.viz.figures import array
 from microtomo.viz.maps import map_scale, one_map
 from microtomo.viz.mesh import box_faces
-from microtomo.viz.render import AZIMUTH, ELEVATION, Label, _style, _texts, axes, polydata, set_camera
-from microtomo.viz.scene import THINNEST_NM, Scene, Surface
+from microtomo.viz.render import AZIMUTH, ELEVATION, polydata, set_camera
+from microtomo.viz.scene import THINNEST_NM, MaterialSurface, Scene
 from microtomo.viz.sections import Cut, section_faces
 
-SLAB = 0.05
+SLAB = 0.05  # thickness of the substrate, in parts of the shorter side of the scan
 _SIDES = ("below", "right", "left")
 
 
-class Stage:
+class LinkedPanels:
     """Panels of a study side by side in ``plotter``, which has a renderer for each, and the scan in the last one.
 
     Cuts and switches act on all panels at once. Lengths in nm, shares in 0..1.
@@ -35,6 +36,7 @@ class Stage:
         self.cut = Cut()
         self.hidden: set[str] = set()
         self.opacity = 1.0
+        self._substrate = materials(study)[-1][0]
         self._solids: dict[tuple[str, str], Any] = {}
         self._sections: list[Any] = []
         self._planes: list[Any] = []
@@ -74,11 +76,6 @@ class Stage:
         """Width and height of a panel in pixels."""
         width, height = self.plotter.renderer.GetSize()
         return max(width, 1), max(height, 1)
-
-    @property
-    def materials(self) -> list[str]:
-        """Names of the surfaces, top layer first."""
-        return [*reversed(self.study.stack.symbols), f"{self.study.stack.substrate.symbol} substrate"]
 
     def show(self, material: str, shown: bool) -> None:
         """Switch a material on or off."""
@@ -131,13 +128,13 @@ class Stage:
 
         actor = vtkTextActor()
         actor.SetInput(words)
-        _style(actor.GetTextProperty(), self._px + 2, bold=True)
+        set_font(actor.GetTextProperty(), self._px + 2, bold=True)
         actor.GetTextProperty().SetVerticalJustificationToTop()
         actor.GetPositionCoordinate().SetCoordinateSystemToNormalizedViewport()
         actor.SetPosition(0.02, 0.98)
         self.plotter.add_actor(actor, reset_camera=False, render=False, pickable=False)
 
-    def _add(self, panel: Panel, surface: Surface) -> Any:
+    def _add(self, panel: Panel, surface: MaterialSurface) -> Any:
         mesh = polydata(surface)
         quiet: dict[str, Any] = {"lighting": False, "render": False, "reset_camera": False}
         if panel.textures is None or surface.name not in panel.textures:
@@ -175,7 +172,8 @@ class Stage:
         else:
             height, width = (n * self.study.pixel_nm for n in self.study.shape)
             return Scene((), (width, height, 0.0), 1.0)
-        slab = Surface(stack.substrate.symbol, "#5F5F5F", box_faces(*scene.size_nm[:2], self._floor(scene), 0.0))
+        faces = box_faces(*scene.size_nm[:2], self._floor(scene), 0.0)
+        slab = MaterialSurface(stack.substrate.symbol, DARK_GREY, faces)
         return replace(scene, z_scale=self.z_scale, surfaces=(slab,))
 
     def _floor(self, scene: Scene) -> float:
@@ -195,11 +193,11 @@ class Stage:
             labels = [*(label for label in labels if label.title), *_every_second(labels)]
             segments = np.array(lines, dtype=np.float32).reshape(-1, 3)
             self.plotter.add_mesh(
-                pv.line_segments_from_points(segments), color="#222222", name=f"axes {column}", pickable=False,
+                pv.line_segments_from_points(segments), color=INK, name=f"axes {column}", pickable=False,
                 reset_camera=False, render=False,
             )  # fmt: skip
             upright = []
-            for i, (label, actor) in enumerate(zip(labels, _texts(labels, self._px), strict=True)):
+            for i, (label, actor) in enumerate(zip(labels, label_actors(labels, self._px), strict=True)):
                 upright += [actor] if label.side == "left" else []
                 self.plotter.add_actor(
                     actor, name=f"label {column} {i}", reset_camera=False, render=False, pickable=False
@@ -207,7 +205,7 @@ class Stage:
             self._upright[column] = upright
             if name is not None:
                 # the slab is drawn to the picture, not to scale
-                self._solids[name, self.materials[-1]].SetScale(1, 1, self.z_scale * self._floor(scene) / self._base)
+                self._solids[name, self._substrate].SetScale(1, 1, self.z_scale * self._floor(scene) / self._base)
 
     @property
     def _base(self) -> float:
@@ -255,7 +253,7 @@ class Stage:
         flat = np.zeros_like(tops[:1])
         bottoms = np.concatenate([flat, tops[:-1]])
         ground, layers = stack_colours(stack)
-        slabs = [(self.materials[-1], ground, flat[0] + self._floor(panel.scene), flat[0])]
+        slabs = [(self._substrate, ground, flat[0] + self._floor(panel.scene), flat[0])]
         slabs += list(zip(stack.symbols, layers, bottoms, tops, strict=True))
         self.plotter.subplot(0, column)
         for name, colour, low, high in slabs:
@@ -264,7 +262,7 @@ class Stage:
             faces = section_faces(low, high, self.study.pixel_nm, self.cut, tallest)
             if not len(faces.corners):
                 continue
-            actor = self._add(panel, Surface(name, colour, faces))
+            actor = self._add(panel, MaterialSurface(name, colour, faces))
             actor.prop.opacity = self.opacity if name in stack.symbols else 1.0
             self._sections.append(actor)
 
@@ -274,13 +272,6 @@ def _every_second(labels: list[Label]) -> list[Label]:
     return [label for side in _SIDES for label in sides[side][::2]]
 
 
-def make_stage(plotter: Any, study: Study, most_faces: int) -> Stage:
-    """A stage for a plotter of :func:`columns` renderers."""
-    return Stage(plotter, study, make_panels(study, most_faces=most_faces))
-
-
 def columns(study: Study) -> int:
-    """Number of renderers that a stage needs: the panels, and one for the scan."""
-    from microtomo.viewer.panels import panel_names
-
+    """Number of renderers that the panels of a study need, with one for the scan."""
     return len(panel_names(study)) + (study.scan is not None)
