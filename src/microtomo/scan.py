@@ -166,6 +166,6 @@ class Reconstruction:
         """One line for a person: method, time, share of pixels that are fine and what ails the others."""
         status = as_tensor(self.status).long()
         share = [(Status(s), float((status == s).double().mean())) for s in Status]
-        told = ", ".join(f"{v:.1%} {s.name.lower().replace('_', ' ')}" for s, v in share if v > 0)
+        shares = ", ".join(f"{v:.1%} {s.name.lower().replace('_', ' ')}" for s, v in share if v > 0)
         chi_square = float(as_tensor(self.chi_square).mean())
-        return f"{self.method}: {told}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s"
+        return f"{self.method}: {shares}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s"

@@ -203,7 +203,7 @@ def test_an_image_without_structure(folder, capsys):
     draw = np.random.default_rng(0)
     for path in Path("frames").iterdir():
         rewrite(path.name, lambda image: (20000 * draw.normal(1, 0.02, (64, 64))).astype(np.uint16))
-    refused(capsys, "keV have nothing in common with the others that a shift could be told from: leave them out")
+    refused(capsys, "keV have nothing in common with the others that a shift could be measured from: leave them out")
 
 
 @pytest.mark.parametrize(

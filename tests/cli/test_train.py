@@ -90,7 +90,7 @@ def test_evaluate_wants_two_files_or_all(capsys):
     assert main(["evaluate"]) == 2
     assert main(["evaluate", "--all", "a.h5", "b.h5"]) == 2
     assert main(["evaluate", "--all", "--method", "zzz"]) == 1
-    assert "no method for scans matches 'zzz'" in capsys.readouterr().err
+    assert "no method for task layers matches 'zzz'" in capsys.readouterr().err
 
 
 def test_interrupted_training_says_what_stays(tmp_path, capsys, monkeypatch):

@@ -266,11 +266,12 @@ def test_what_is_given_goes_before_what_the_file_says(tmp_path):
     assert (back.energies_kev, back.pixel_nm, back.forward) == (energies, 7.0, "material")
 
 
-def test_a_large_scan_is_mapped_not_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr("microtomo.io.sources._MAP_ABOVE", 0)
+def test_a_large_scan_is_mapped_not_loaded(tmp_path):
     scan = make_scan()
     write_scan(tmp_path / "scan.h5", scan)
-    back = read_scan(tmp_path / "scan.h5")
+    with open_scan(tmp_path / "scan.h5") as source:
+        back = source.read(map_above_bytes=0)
+        assert not isinstance(source.read().data, np.memmap)
     assert isinstance(back.data, np.memmap)
     assert np.array_equal(back.data, scan.data)
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from microtomo import registry
 from microtomo.errors import MicrotomoError
 from microtomo.metrics import mask_scores
-from microtomo.models.micrographs.network import run
+from microtomo.models import architectures as architectures_module
+from microtomo.models.micrographs.network import SegmenterConfig, SegmenterNetwork, run, segmenter
 from microtomo.models.micrographs.unet import MicrographUNet
 from microtomo.models.weights import load_network, read_card, shipped_weights
 from microtomo.reproduce import graphene
@@ -269,3 +271,82 @@ def test_a_search_scores_every_combination_and_trains_none_twice(tmp_path):
         search(lambda more: configure(["data.validation=0", *more]), grid, tmp_path)
     with pytest.raises(MicrotomoError, match=r"write --grid network\.features=8,16"):
         read_grid(["network.features"])
+
+
+def rings(count=6, seed=3):
+    """Noise whose loudness tells three classes apart: outside, a ring and a disc."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:48, :48]
+    far = [np.hypot(y - rng.uniform(14, 34), x - rng.uniform(14, 34)) for _ in range(count)]
+    labels = [np.where(f < 6, 2, np.where(f < 13, 1, 0)).astype(np.uint8) for f in far]
+    images = [np.float32(1000 + rng.standard_normal(m.shape) * np.choose(m, (5, 40, 200))) for m in labels]
+    return LabelledImages(images, labels)
+
+
+def test_three_classes_train_and_segment(tmp_path):
+    config = config_of("network.classes=3", "data.validation=0.3", "epochs=2")
+    network = load_network(run_training(config, tmp_path / "run", rings()), MicrographUNet)
+    result = run(network, rings(1, seed=9).images[0], 2, {})
+    assert result.probabilities.shape == (3, 48, 48)
+    np.testing.assert_allclose(result.probabilities.sum(0), 1, atol=1e-5)
+    with pytest.raises(MicrotomoError, match="image 0: has label 2 where the network knows classes 0 to 1"):
+        MicrographTraining(config_of(), rings())
+
+
+def test_samples_of_three_classes_keep_their_labels():
+    labels = rings(2).labels
+    images = LabelledImages([np.float32(m) for m in labels], labels)  # images are their labels
+    settings = ["network.classes=3", "data.contrast=0", "data.brightness=0", "data.inversion=0", "data.zoom=[1, 1.001]"]
+    samples = ImageSamples(config_of(*settings), images, LabelledImages((), ()))
+    seen = set()
+    for i in range(20):
+        image, drawn = samples[i]
+        assert (image[0].round() == drawn).float().mean() > 0.99
+        seen |= set(drawn.unique().tolist())
+    assert seen == {0, 1, 2}
+
+
+def test_loss_and_score_of_three_classes_by_hand():
+    logits, labels = torch.zeros(1, 3, 1, 4), torch.tensor([[[0, 1, 1, 2]]])
+    p, smooth = 1 / 3, 1
+    dice = [(2 * p * 2 + smooth) / (4 * p + 2 + smooth), (2 * p * 1 + smooth) / (4 * p + 1 + smooth)]
+    expected = math.log(3) + 1 - sum(dice) / 2
+    assert float(segmentation_loss(logits, labels, 1.0)) == pytest.approx(expected)
+    task = MicrographTraining(config_of("network.classes=3", "data.validation=0"), rings())
+    given = torch.tensor([0, 1, 2, 2])  # class 1: one of two right, none too many; class 2: right, and one too many
+    _, counts = task.assess(lambda image: torch.eye(3)[given].T[None, :, None], (torch.zeros(1, 1, 1, 4), labels))
+    assert float(task.score(counts)) == pytest.approx((1 / 2 + 1 / 2) / 2)
+
+
+def test_another_architecture_with_settings_of_its_own_trains_by_the_same_runner(tmp_path, monkeypatch):
+    monkeypatch.setattr(architectures_module, "_ARCHITECTURES", dict(architectures_module.architectures()))
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+    class FlatConfig(SegmenterConfig):
+        """How many channels."""
+
+        channels: int = 3
+
+    @segmenter("flat", task="contaminant", config=FlatConfig, citation="nobody before this test")
+    class Flat(SegmenterNetwork):
+        """Two convolutions."""
+
+        def __init__(self, config):
+            super().__init__()
+            self.config = config
+            self.layers = torch.nn.Sequential(
+                torch.nn.Conv2d(1, config.channels, 3, padding=1), torch.nn.ReLU(),
+                torch.nn.Conv2d(config.channels, config.classes, 1),
+            )  # fmt: skip
+
+        def forward(self, image):
+            return self.layers(image)
+
+    shared = [setting for setting in SMALL if not setting.startswith("network")]
+    config = load_run("flat", None, [*shared, "network.channels=5", "epochs=1", "data.validation=0.3"])
+    weights = run_training(config, tmp_path / "run", labelled_images())
+    shape, card = read_card(weights)
+    assert (shape.channels, shape.classes) == (5, 2)
+    assert 0 <= card["validation_jaccard"] <= 1
+    with pytest.raises(MicrotomoError, match=r"unknown key network\.chanels; did you mean channels"):
+        load_run("flat", None, [*shared, "network.chanels=5"])

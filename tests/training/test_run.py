@@ -13,7 +13,7 @@ from microtomo.errors import MicrotomoError
 from microtomo.models.architectures import Network
 from microtomo.models.weights import load_network, read_card
 from microtomo.training import run
-from microtomo.training.run import run_training
+from microtomo.training.run import run_training, train
 from microtomo.training.task import load_run
 
 SMALL = [
@@ -138,3 +138,11 @@ def test_no_gpu_is_one_sentence(tmp_path):
         pytest.skip("there is a GPU")
     with pytest.raises(MicrotomoError, match="use cpu"):
         run_training(load_run("conv3", None, SMALL[:-1], accelerator="gpu"), tmp_path / "run")
+
+
+def test_the_plain_function_trains_as_the_configuration_says(finished, tmp_path):
+    values = {key.replace(".", "__"): value for key, _, value in (setting.partition("=") for setting in SMALL)}
+    weights = train("conv3", tmp_path / "plain", None, epochs=3, **values)
+    assert_same(tensors(weights), tensors(finished / "weights.safetensors"))
+    with pytest.raises(MicrotomoError, match=r"unknown network 'conv4'.*conv3"):
+        train("conv4", tmp_path / "none")

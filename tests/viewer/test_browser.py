@@ -86,7 +86,7 @@ def test_viewer_shows_materials_cuts_and_the_numbers_of_a_pixel(browser, files, 
 
         before = picture(page, ".mt-map img")
         page.get_by_label("beam energy").fill("20")
-        page.wait_for_function("document.querySelector('#told').innerText.includes('25 keV')")
+        page.wait_for_function("document.querySelector('#summary').innerText.includes('25 keV')")
         settle(page)
         assert np.abs(picture(page, ".mt-map img") - before).max() > 40
 
@@ -98,7 +98,7 @@ def test_viewer_shows_materials_cuts_and_the_numbers_of_a_pixel(browser, files, 
                 cells = page.locator(f"[data-layer={symbol}] td").all_inner_texts()
                 shown = [float(rec.thickness[k, y, x]), float(rec.uncertainty[k, y, x]), float(maps[k, y, x])]
                 assert cells == [f"{v:.1f}" for v in shown]
-            assert f"signal at 25 keV {float(scan.data[20, y, x]):.4f}" in page.locator("#told").inner_text()
+            assert f"signal at 25 keV {float(scan.data[20, y, x]):.4f}" in page.locator("#summary").inner_text()
         assert page.locator("#spectrum").is_visible()
         assert troubles == []
         assert hosts <= {address.split("/")[2], ""}, "the page must work without a network"
@@ -163,7 +163,7 @@ def test_viewer_shows_what_there_is(browser, files, file, scan):
         if file == "alone.h5":
             assert "give the scan with --scan" in page.locator("header").inner_text()
         else:
-            assert f"{float(scan.data[0, 12, 16]):.4f}" in page.locator("#told").inner_text()
+            assert f"{float(scan.data[0, 12, 16]):.4f}" in page.locator("#summary").inner_text()
         assert troubles == []
 
 

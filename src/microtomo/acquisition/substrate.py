@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from microtomo.acquisition.barest import barest_tiles
+from microtomo.acquisition.bare_tiles import bare_tiles
 from microtomo.errors import MicrotomoError
 from microtomo.physics.forward import ForwardModel
 
@@ -92,7 +92,7 @@ def find_substrate(images: np.ndarray, forward: ForwardModel) -> Substrate:
         )
     high, wide = (n * tile for n in labels.shape)
     means = images[:, :high, :wide].reshape(len(images), labels.shape[0], tile, -1, tile).mean((2, 4), dtype=float)
-    bare = barest_tiles(means, labels == best, forward)
+    bare = bare_tiles(means, labels == best, forward)
     mask = np.zeros(images.shape[1:], bool)
     mask[:high, :wide] = bare.repeat(tile, 0).repeat(tile, 1)
     gain = _gain(images, mask)

@@ -58,7 +58,7 @@ def import_(
     check_output(output, [place for place in places if Path(place).is_file()])
     if report is not None and _is_page(report):
         check_output(report, [output])
-    told = import_stack(
+    imported = import_stack(
         places,
         energies_kev=given,
         dark=dark,
@@ -70,17 +70,17 @@ def import_(
         stack=stack,
         forward=forward,
     )
-    write_scan(output, told.scan)
-    page = None if report is None else _write_page(told, report, output)
+    write_scan(output, imported.scan)
+    page = None if report is None else _write_page(imported, report, output)
     if as_json:
-        typer.echo(json.dumps({"output": str(output), "report": page and str(page), **_summary(told)}))
+        typer.echo(json.dumps({"output": str(output), "report": page and str(page), **_summary(imported)}))
     else:
-        typer.echo(f"{_line(told)}; written to {output}")
-    if told.recording.pixel_nm is None:
+        typer.echo(f"{_line(imported)}; written to {output}")
+    if imported.recording.pixel_nm is None:
         typer.echo("note: no pixel size is known: 10 nm is taken, pass --pixel-nm", err=True)
-    for finding in told.findings:
+    for finding in imported.findings:
         typer.echo(f"{'warning' if finding.grave else 'note'}: {finding.text}", err=True)
-    typer.echo(told.summary, err=True)
+    typer.echo(imported.summary, err=True)
     if page is not None:
         typer.echo(f"quality page: {page}", err=True)
 
@@ -89,32 +89,34 @@ def _is_page(report: Path) -> bool:
     return report.suffix.lower() in (".html", ".htm")
 
 
-def _write_page(told: Imported, report: Path, output: Path) -> Path:
+def _write_page(imported: Imported, report: Path, output: Path) -> Path:
     from microtomo.report.quality import quality_folder, quality_page
 
-    return (quality_page if _is_page(report) else quality_folder)(told, report, f"Import of {output.name}")
+    return (quality_page if _is_page(report) else quality_folder)(imported, report, f"Import of {output.name}")
 
 
-def _summary(told: Imported) -> dict[str, Any]:
+def _summary(imported: Imported) -> dict[str, Any]:
     return {
-        "energies_kev": list(told.scan.energies_kev),
-        "shape": list(told.scan.shape),
-        "pixel_nm": told.scan.pixel_nm,
-        "trusted": told.trusted,
-        **told.scan.history["import"],
+        "energies_kev": list(imported.scan.energies_kev),
+        "shape": list(imported.scan.shape),
+        "pixel_nm": imported.scan.pixel_nm,
+        "trusted": imported.trusted,
+        **imported.scan.history["import"],
     }
 
 
-def _line(told: Imported) -> str:
-    count, height, width = told.scan.shape
-    e = told.scan.energies_kev
-    line = f"{count} energies ({e[0]:g}..{e[-1]:g} keV), {height} x {width} pixels of {told.scan.pixel_nm:g} nm"
-    if told.corrected and told.shifts is not None:
-        largest = told.shifts.largest
-        line += f"; shifts up to {largest:.1f} pixels ({largest * told.scan.pixel_nm:.0f} nm) undone"
-        before = told.recording.images.shape[1:]
+def _line(imported: Imported) -> str:
+    count, height, width = imported.scan.shape
+    e = imported.scan.energies_kev
+    line = f"{count} energies ({e[0]:g}..{e[-1]:g} keV), {height} x {width} pixels of {imported.scan.pixel_nm:g} nm"
+    if imported.corrected and imported.shifts is not None:
+        largest = imported.shifts.largest
+        line += f"; shifts up to {largest:.1f} pixels ({largest * imported.scan.pixel_nm:.0f} nm) undone"
+        before = imported.recording.images.shape[1:]
         if (height, width) != before:
             line += f", cropped from {before[0]} x {before[1]}"
-    rows, columns = told.substrate.box
-    line += f"; substrate {'given' if told.substrate.given else 'found'} in {rows.start}:{rows.stop},{columns.start}:"
-    return f"{line}{columns.stop}; noise {told.scan.noise:.1%}"
+    rows, columns = imported.substrate.box
+    line += (
+        f"; substrate {'given' if imported.substrate.given else 'found'} in {rows.start}:{rows.stop},{columns.start}:"
+    )
+    return f"{line}{columns.stop}; noise {imported.scan.noise:.1%}"

@@ -22,7 +22,7 @@ def train(
         typer.Argument(metavar="NETWORK", help="One of {all networks}."),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NETWORK-CONTRAST.")
+        Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NETWORK-MODEL.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     data: Annotated[

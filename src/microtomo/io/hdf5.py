@@ -86,20 +86,20 @@ def default_signal(file: h5py.File) -> h5py.Dataset | None:
 
 def only_candidate(path: Path, file: h5py.File) -> h5py.Dataset:
     """The one data set with 3 or 4 axes in a file that marks no default. Raises MicrotomoError for none or several."""
-    found: list[h5py.Dataset] = []
+    candidates: list[h5py.Dataset] = []
 
     def visit(_: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.ndim in (3, 4) and item.dtype.kind in "fiu":
-            found.append(item)
+            candidates.append(item)
 
     file.visititems(visit)
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
         raise MicrotomoError(
             f"{path}: holds no data set with 3 or 4 axes: a scan is (energy, y, x) or (sample, energy, y, x)"
         )
-    names = ", ".join(f"{d.name} {d.shape}" for d in found)
+    names = ", ".join(f"{d.name} {d.shape}" for d in candidates)
     raise MicrotomoError(f"{path}: which data set is the scan? Mark one as default NXdata, or keep one a file: {names}")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from microtomo.errors import MicrotomoError, naming
 from microtomo.io.arrays import numbers, read_npy, read_npz
+from microtomo.io.hashing import sha256_of
 from microtomo.io.hdf5 import axis_values, default_signal, load_filters, only_candidate, pixel_size, reading, shards
 from microtomo.io.images import Images
 from microtomo.io.kinds import NPY, TIFF, Kind, data_sets_in, format_of, kind_of, suffix_of
@@ -23,7 +24,8 @@ from microtomo.io.tiff import read_tiff, read_tiff_folder
 from microtomo.materials import Stack, builtin_stacks, load_stack
 from microtomo.scan import Scan
 
-_MAP_ABOVE = 1 << 30  # bytes: larger arrays are mapped from disk, not read
+MAP_ABOVE_BYTES = 1 << 30
+"""Larger arrays are mapped from disk, not read: a scan of 2 GB is no reason to swap."""
 
 
 @dataclass
@@ -74,12 +76,15 @@ class ScanSource:
             part = chosen[start : start + batch]
             yield slice(part.start, part.stop, part.step)
 
-    def read(self, samples: slice | None = None) -> Scan:
-        """The scan, or a part of its samples, in memory; values as in the file, integers as float32."""
+    def read(self, samples: slice | None = None, map_above_bytes: int = MAP_ABOVE_BYTES) -> Scan:
+        """The scan, or a part of its samples, in memory; values as in the file, integers as float32.
+
+        A single scan of more than ``map_above_bytes`` that lies in one piece on the disk is mapped from there.
+        """
         chosen = self.select(samples)
         part = ... if chosen is None else slice(chosen.start, chosen.stop, chosen.step)
         with reading(self.path):
-            data = _mapped(self.data) if chosen is None else None
+            data = _mapped(self.data, map_above_bytes) if chosen is None else None
             data = self.data[part] if data is None else data
             truth = None if self.truth is None else self.truth[part]
         if data.dtype.kind != "f" or data.dtype.itemsize not in (4, 8) or not data.dtype.isnative:
@@ -91,7 +96,7 @@ class ScanSource:
 
     def sha256(self) -> str:
         """Hash of the file; of the list of names and hashes of its files where there are several."""
-        sums = [(file.name, _sha256(file)) for file in self.files]
+        sums = [(file.name, sha256_of(file)) for file in self.files]
         if len(sums) == 1:
             return sums[0][1]
         return hashlib.sha256("".join(f"{value}  {name}\n" for name, value in sums).encode()).hexdigest()
@@ -217,16 +222,11 @@ class _Shaped:
         return len(self.shape)
 
 
-def _mapped(data: Any) -> np.ndarray | None:
+def _mapped(data: Any, above_bytes: int) -> np.ndarray | None:
     """A large contiguous HDF5 data set mapped from disk, None where that cannot be or need not be."""
-    if not isinstance(data, h5py.Dataset) or data.nbytes < _MAP_ABOVE or data.is_virtual or data.chunks is not None:
+    if not isinstance(data, h5py.Dataset) or data.nbytes < above_bytes or data.is_virtual or data.chunks is not None:
         return None
     offset = data.id.get_offset()
     if offset is None or data.external:
         return None
     return np.memmap(data.file.filename, dtype=data.dtype, mode="c", offset=offset, shape=data.shape)
-
-
-def _sha256(path: Path) -> str:
-    with reading(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,8 +18,8 @@ def tiff_energy(tiff: Any) -> float | None:
             return volts / 1000
     zeiss = tiff.sem_metadata or {}
     for key in ("ap_actualkv", "ap_manualkv"):
-        if (found := _zeiss(zeiss, key)) is not None:
-            return found[0] / (1000 if found[1].lower() == "v" else 1)
+        if (entry := _zeiss(zeiss, key)) is not None:
+            return entry[0] / (1000 if entry[1].lower() == "v" else 1)
     volts = _number(_tescan(tiff).get("HV"))
     return None if volts is None else volts / 1000
 
@@ -34,8 +34,8 @@ def tiff_pixel(tiff: Any) -> float | None:
         if (metres := _number(fei.get(section, {}).get("PixelWidth"))) is not None:
             return metres * 1e9
     for key in ("ap_image_pixel_size", "ap_pixel_size"):
-        if (found := _zeiss(tiff.sem_metadata or {}, key)) is not None:
-            return in_nm(*found)
+        if (entry := _zeiss(tiff.sem_metadata or {}, key)) is not None:
+            return in_nm(*entry)
     if (metres := _number(_tescan(tiff).get("PixelSizeX"))) is not None:
         return metres * 1e9
     tags = tiff.pages.first.tags

@@ -33,7 +33,12 @@ class Shape(BaseModel):
             if not issubclass(known.config, cls):
                 raise ValueError(f"{known.name} is a network for task {known.task}, not of this kind")
             return known.config.model_validate(given)
-        return handler({**known.own, **given})
+        return handler({**cls.of_task(known.task), **known.own, **given})
+
+    @classmethod
+    def of_task(cls, task: str) -> dict[str, Any]:
+        """Settings that follow from the architecture's task."""
+        return {}
 
 
 class Network(nn.Module):

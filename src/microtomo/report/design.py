@@ -68,8 +68,8 @@ def choice_figure(design: Design) -> Figure:
         name = "best distribution of the dose"
         axis.axhline(curves.least_nm[k], color=colours.INK, linewidth=0.9, linestyle="-.", label=name)
         axis.plot(len(chosen.indices), chosen.error_nm[k], "o", color=colours.INK, fillstyle="none", markersize=10)
-        told = [c.error_nm[k] for _, choices, _, _ in lines for c in choices if len(c.indices) > layers]
-        axis.set_ylim(0, 1.2 * max([*told, chosen.error_nm[k], curves.least_nm[k]]))
+        errors = [c.error_nm[k] for _, choices, _, _ in lines for c in choices if len(c.indices) > layers]
+        axis.set_ylim(0, 1.2 * max([*errors, chosen.error_nm[k], curves.least_nm[k]]))
         axis.set_title(f"{stack.symbols[k]}, 0 to {stack.max_nm[k]:g} nm")
         axis.set_ylabel(f"error of {stack.symbols[k]} [nm]")
         axis.set_xlabel("number of images")

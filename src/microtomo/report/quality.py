@@ -19,42 +19,42 @@ from microtomo.viz.scan_figures import scan_figure
 _ROWS_SHOWN = 80  # of the table of energies
 
 
-def quality_page(told: Imported, path: str | Path, title: str = "Imported scan") -> Path:
+def quality_page(imported: Imported, path: str | Path, title: str = "Imported scan") -> Path:
     """Write the page as one HTML file. Raises MicrotomoError where it cannot be written."""
     with TemporaryDirectory() as folder:
-        return write_report(_report(told, Path(folder), title), path)
+        return write_report(_report(imported, Path(folder), title), path)
 
 
-def quality_folder(told: Imported, folder: str | Path, title: str = "Imported scan") -> Path:
+def quality_folder(imported: Imported, folder: str | Path, title: str = "Imported scan") -> Path:
     """Write ``quality.html``, its pictures as PNG and ``shifts.csv`` into a folder, made where it is missing."""
     from microtomo.io.atomic import whole_file, writing
 
     folder = Path(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    if told.shifts is not None:
+    if imported.shifts is not None:
         with whole_file(folder / "shifts.csv") as temporary, writing(folder):
-            temporary.write_text("\n".join(",".join(row) for row in shift_rows(told)) + "\n")
-    return write_report(_report(told, folder, title), folder / "quality.html")
+            temporary.write_text("\n".join(",".join(row) for row in shift_rows(imported)) + "\n")
+    return write_report(_report(imported, folder, title), folder / "quality.html")
 
 
-def shift_rows(told: Imported) -> list[list[str]]:
+def shift_rows(imported: Imported) -> list[list[str]]:
     """Shifts as rows of text, a header first: energy [keV], dy and dx in pixels and in nm, and their errors."""
     rows = [["energy_kev", "dy_px", "dx_px", "dy_nm", "dx_nm", "error_dy_px", "error_dx_px"]]
-    if told.shifts is not None:
-        size = told.scan.pixel_nm
+    if imported.shifts is not None:
+        size = imported.scan.pixel_nm
         for energy, (dy, dx), (ey, ex) in zip(
-            told.scan.energies_kev, told.shifts.pixels, told.shifts.error, strict=True
+            imported.scan.energies_kev, imported.shifts.pixels, imported.shifts.error, strict=True
         ):
             rows.append([f"{energy:g}", *(f"{v:.3f}" for v in (dy, dx, dy * size, dx * size, ey, ex))])
     return rows
 
 
-def _report(told: Imported, folder: Path, title: str) -> Report:
+def _report(imported: Imported, folder: Path, title: str) -> Report:
     def picture(draw: Callable[[Imported], Figure], name: str, caption: str) -> Picture:
-        return Picture(save_figure(draw(told), folder / f"{name}.png"), caption)
+        return Picture(save_figure(draw(imported), folder / f"{name}.png"), caption)
 
-    recorded, scan = told.recording, told.scan
+    recorded, scan = imported.recording, imported.scan
     count, height, width = recorded.images.shape
     energies = (
         f"{scan.energies_kev[0]:g} to {scan.energies_kev[-1]:g} keV" if count > 1 else f"{scan.energies_kev[0]:g}"
@@ -64,9 +64,9 @@ def _report(told: Imported, folder: Path, title: str) -> Report:
         f"{len(recorded.files)} file{'s' if len(recorded.files) > 1 else ''}. "
     )
     facts += (
-        "No pixel size was told: 10 nm was taken." if recorded.pixel_nm is None else f"A pixel is {scan.pixel_nm:g} nm."
+        "No pixel size is known: 10 nm was taken." if recorded.pixel_nm is None else f"A pixel is {scan.pixel_nm:g} nm."
     )
-    verdict = "\n\n".join(f"{'Grave' if f.grave else 'Note'}: {f.text}." for f in told.findings)
+    verdict = "\n\n".join(f"{'Grave' if f.grave else 'Note'}: {f.text}." for f in imported.findings)
     sections = [
         Section("Verdict", verdict or "Noise, range, shifts and substrate leave nothing to mend."),
         Section(
@@ -81,12 +81,12 @@ def _report(told: Imported, folder: Path, title: str) -> Report:
             pictures=[picture(noise_figure, "noise", "Relative noise of a pixel, by energy.")],
         ),
     ]
-    if told.shifts is not None:
-        sections.append(_drift(told, picture))
+    if imported.shifts is not None:
+        sections.append(_drift(imported, picture))
     sections += [
         Section(
             "Substrate and gain",
-            _substrate_text(told),
+            _substrate_text(imported),
             pictures=[
                 picture(substrate_figure, "substrate", "The region taken for bare substrate, and the gain it gives.")
             ],
@@ -96,16 +96,16 @@ def _report(told: Imported, folder: Path, title: str) -> Report:
             "Signal over substrate as it was written.",
             pictures=[picture(_scan, "scan", "The imported scan at a few energies.")],
         ),
-        Section("Numbers", table=_table(told)),
+        Section("Numbers", table=_table(imported)),
     ]
-    return Report(title, f"{told.summary}\n\n{facts}", sections)
+    return Report(title, f"{imported.summary}\n\n{facts}", sections)
 
 
-def _drift(told: Imported, picture: Callable[..., Picture]) -> Section:
-    assert told.shifts is not None
-    high, wide = told.recording.images.shape[1:]
-    rows, columns = told.field
-    if not told.corrected:
+def _drift(imported: Imported, picture: Callable[..., Picture]) -> Section:
+    assert imported.shifts is not None
+    high, wide = imported.recording.images.shape[1:]
+    rows, columns = imported.field
+    if not imported.corrected:
         text = "The shifts were measured but left in, as asked."
     elif (rows.stop - rows.start, columns.stop - columns.start) == (high, wide):
         text = (
@@ -116,13 +116,13 @@ def _drift(told: Imported, picture: Callable[..., Picture]) -> Section:
             f"The images were moved back and cropped to the field that all of them show: rows {rows.start} to "
             f"{rows.stop} and columns {columns.start} to {columns.stop} of {high} x {wide}."
         )
-    reference = told.scan.energies_kev[told.shifts.reference]
+    reference = imported.scan.energies_kev[imported.shifts.reference]
     drawn = picture(drift_figure, "drift", f"Shift of each image against that at {reference:g} keV, with its error.")
     return Section("Drift", text, pictures=[drawn])
 
 
-def _substrate_text(told: Imported) -> str:
-    bare = told.substrate
+def _substrate_text(imported: Imported) -> str:
+    bare = imported.substrate
     rows, columns = bare.box
     if bare.given:
         source = "was given"
@@ -136,34 +136,34 @@ def _substrate_text(told: Imported) -> str:
     )
 
 
-def _table(told: Imported) -> Table:
+def _table(imported: Imported) -> Table:
     header = ["energy [keV]", "saturated", "black", "noise", "substrate noise", "gain [counts]", "gain error"]
-    levels, shifts = told.levels, told.shifts
+    levels, shifts = imported.levels, imported.shifts
     if shifts is not None:
         header += ["dy [px]", "dx [px]", "dy [nm]", "dx [nm]", "error [px]"]
     rows: list[Sequence[Cell | str]] = []
-    for e, energy in enumerate(told.scan.energies_kev[:_ROWS_SHOWN]):
+    for e, energy in enumerate(imported.scan.energies_kev[:_ROWS_SHOWN]):
         row: list[Cell | str] = [
             f"{energy:g}",
             Cell(f"{levels.saturated[e]:.2%}", worse=bool(levels.saturated[e] > 1e-3)),
             Cell(f"{levels.black[e]:.2%}", worse=bool(levels.black[e] > 1e-3)),
             f"{levels.noise[e]:.2%}",
-            f"{told.substrate_noise[e]:.2%}",
-            f"{told.substrate.gain[e]:.5g}",
-            f"{told.substrate.gain_error[e]:.3%}",
+            f"{imported.substrate_noise[e]:.2%}",
+            f"{imported.substrate.gain[e]:.5g}",
+            f"{imported.substrate.gain_error[e]:.3%}",
         ]
         if shifts is not None:
             dy, dx = shifts.pixels[e]
-            size = told.scan.pixel_nm
+            size = imported.scan.pixel_nm
             row += [f"{dy:.2f}", f"{dx:.2f}", f"{dy * size:.1f}", f"{dx * size:.1f}", f"{shifts.error[e].max():.2f}"]
         rows.append(row)
     return Table(header, rows)
 
 
 @styled
-def histogram_figure(told: Imported) -> Figure:
+def histogram_figure(imported: Imported) -> Figure:
     """How many pixels have which count: an image of energy against counts, and single energies as curves."""
-    images, energies = told.recording.images, told.scan.energies_kev
+    images, energies = imported.recording.images, imported.scan.energies_kev
     low, high = float(images.min()), float(images.max())
     bins = np.linspace(low, high if high > low else low + 1, 129)
     counts = np.stack([np.histogram(image, bins)[0] for image in images])
@@ -179,36 +179,36 @@ def histogram_figure(told: Imported) -> Figure:
     figure.colorbar(drawn, ax=left).set_label("pixels")
     for n, e in enumerate(np.unique([0, len(energies) // 2, len(energies) - 1])):
         right.stairs(counts[e], bins, color=colours.METHOD_COLOURS[n], label=f"{energies[e]:g} keV", linewidth=1.4)
-    if told.dark is not None and low <= told.dark:
-        right.axvline(told.dark, color=colours.FAINT, linestyle=":", label="dark level")
-    if told.levels.top is not None and high >= 0.9 * told.levels.top:
-        right.axvline(told.levels.top, color=colours.METHOD_COLOURS[1], linestyle="--", label="end of the range")
+    if imported.dark is not None and low <= imported.dark:
+        right.axvline(imported.dark, color=colours.FAINT, linestyle=":", label="dark level")
+    if imported.levels.top is not None and high >= 0.9 * imported.levels.top:
+        right.axvline(imported.levels.top, color=colours.METHOD_COLOURS[1], linestyle="--", label="end of the range")
     right.set(xlabel="counts", ylabel="pixels")
     right.legend(frameon=False)
     return figure
 
 
 @styled
-def noise_figure(told: Imported) -> Figure:
+def noise_figure(imported: Imported) -> Figure:
     """Relative noise by energy, from local differences and from the substrate."""
     figure = new_figure(7.5, 3.2)
     axis = figure.subplots()
     for values, label, colour, mark in (
-        (told.levels.noise, "local differences", colours.METHOD_COLOURS[0], "o-"),
-        (told.substrate_noise, "scatter of the substrate", colours.METHOD_COLOURS[1], "s--"),
+        (imported.levels.noise, "local differences", colours.METHOD_COLOURS[0], "o-"),
+        (imported.substrate_noise, "scatter of the substrate", colours.METHOD_COLOURS[1], "s--"),
     ):
-        axis.plot(told.scan.energies_kev, 100 * values, mark, color=colour, label=label, markersize=4)
+        axis.plot(imported.scan.energies_kev, 100 * values, mark, color=colour, label=label, markersize=4)
     axis.set(xlabel="energy [keV]", ylabel="noise of a pixel [%]")
-    axis.set_ylim(0, 1.25 * 100 * max(told.levels.noise.max(), told.substrate_noise.max(), 1e-4))
+    axis.set_ylim(0, 1.25 * 100 * max(imported.levels.noise.max(), imported.substrate_noise.max(), 1e-4))
     axis.legend(frameon=False)
     return figure
 
 
 @styled
-def drift_figure(told: Imported) -> Figure:
+def drift_figure(imported: Imported) -> Figure:
     """Shifts with their errors by energy, and the way of the image over the field."""
-    assert told.shifts is not None
-    energies, pixels, error = told.scan.energies_kev, told.shifts.pixels, told.shifts.error
+    assert imported.shifts is not None
+    energies, pixels, error = imported.scan.energies_kev, imported.shifts.pixels, imported.shifts.error
     figure = new_figure(9.2, 3.6)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for k, (name, mark) in enumerate((("rows (dy)", "o-"), ("columns (dx)", "s-"))):
@@ -216,7 +216,7 @@ def drift_figure(told: Imported) -> Figure:
         left.errorbar(energies, pixels[:, k], error[:, k], fmt=mark, color=colour, label=name, markersize=4, capsize=2)
     left.axhline(0, color=colours.FAINT, linewidth=0.7)
     left.set(xlabel="energy [keV]", ylabel="shift [pixels]")
-    size = told.scan.pixel_nm
+    size = imported.scan.pixel_nm
     other = left.secondary_yaxis("right", functions=(lambda p: p * size, lambda nm: nm / size))
     other.set_ylabel("shift [nm]")
     left.legend(frameon=False)
@@ -230,25 +230,25 @@ def drift_figure(told: Imported) -> Figure:
 
 
 @styled
-def substrate_figure(told: Imported) -> Figure:
+def substrate_figure(imported: Imported) -> Figure:
     """Mean signal with the substrate outlined, and the gain by energy."""
-    scan = told.scan
+    scan = imported.scan
     figure = new_figure(9.2, 3.6)
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     extent, unit = lateral(scan.pixel_nm, scan.shape)
     mean = np.asarray(scan.data).mean(0)
     low, high = np.percentile(mean, (0.5, 99.5))
     left.imshow(mean, cmap=colours.SIGNAL_MAP, vmin=low, vmax=max(high, low + 1e-6), extent=extent)
-    shade = np.zeros((*told.substrate.mask.shape, 4))
-    shade[told.substrate.mask] = (0.84, 0.37, 0.0, 0.45)
+    shade = np.zeros((*imported.substrate.mask.shape, 4))
+    shade[imported.substrate.mask] = (0.84, 0.37, 0.0, 0.45)
     left.imshow(shade, extent=extent, interpolation="nearest")
     left.set(xlabel=f"x [{unit}]", ylabel=f"y [{unit}]", title="mean signal, substrate in orange")
-    gain, error = told.substrate.gain, told.substrate.gain * told.substrate.gain_error
+    gain, error = imported.substrate.gain, imported.substrate.gain * imported.substrate.gain_error
     right.errorbar(scan.energies_kev, gain, error, fmt="o-", color=colours.METHOD_COLOURS[0], markersize=4, capsize=2)
     right.set(xlabel="energy [keV]", ylabel="counts of bare substrate above dark")
     return figure
 
 
-def _scan(told: Imported) -> Figure:
-    figure: Figure = scan_figure(told.scan.data, told.scan.energies_kev, pixel_nm=told.scan.pixel_nm)
+def _scan(imported: Imported) -> Figure:
+    figure: Figure = scan_figure(imported.scan.data, imported.scan.energies_kev, pixel_nm=imported.scan.pixel_nm)
     return figure

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -61,7 +59,7 @@ class Patience(EarlyStopping):
 
 
 class SeedOfStep(Callback):
-    """Seeds every generator anew before each step, from the run's seed, the step and the device alone.
+    """Seeds torch anew before each step, from the run's seed, the step and the device alone.
 
     Dropout is then the same whether a run was interrupted or not, which states kept in a checkpoint promise only where
     nothing else draws from them meanwhile.
@@ -73,5 +71,3 @@ class SeedOfStep(Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         seed = derive_seed(self.seed, Stream.NETWORK, trainer.global_step, trainer.global_rank)
         torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002  # for networks of others: ours draw from torch

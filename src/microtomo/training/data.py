@@ -42,7 +42,7 @@ class RunData(pl.LightningDataModule):
         return math.ceil(each / min(self.config.optimiser.batch, each))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """One epoch of samples: made anew each epoch, so that it starts where the last one ended."""
+        """One epoch of samples: a loader of its own each epoch, which starts where the last one ended."""
         assert self.trainer is not None
         samples, numbers = self.task.samples(self.trainer.current_epoch)
         order = Consecutive(numbers.start, len(numbers), self.trainer.global_rank, self.trainer.world_size)

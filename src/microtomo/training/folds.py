@@ -19,6 +19,7 @@ from microtomo.training.run import run_training
 from microtomo.training.task import load_run
 
 SYMMETRIES = 8
+"""Symmetries of the square over which a trained network is averaged: all."""
 
 _COMMON = ("precision=bf16-mixed",)
 _PUBLISHED = (*_COMMON, "dice=0", "optimiser.learning_rate=7e-4", "optimiser.weight_decay=0", "optimiser.batch=4")

@@ -13,14 +13,12 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from microtomo.errors import MicrotomoError
+from microtomo.registry import Task
 from microtomo.seeds import KIND, Stream, derive_seed
 from microtomo.training.data import turned
 
 if TYPE_CHECKING:
     from microtomo.training.micrographs import MicrographData, MicrographRun
-
-Source = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
-"""Synthetic image ``index`` of a ``seed``: counts (y, x), and labels (y, x) 0, 1, ... of the task's classes."""
 
 
 class LabelledImages(NamedTuple):
@@ -40,20 +38,23 @@ class LabelledImages(NamedTuple):
         return self._replace(images=[normalise(image) for image in self.images])
 
 
-def synthetic_images(source: Source, seed: int, count: int) -> LabelledImages:
-    """The first images of a seed, and their labels."""
-    samples = [source(seed, i) for i in range(count)]
+def synthetic_images(task: Task, seed: int, count: int) -> LabelledImages:
+    """The first examples of a task for a seed. Raises MicrotomoError where the task makes none."""
+    if count and task.example is None:
+        raise MicrotomoError(f"task {task.name} has no synthetic images: set data.synthetic=0 and data.folder=FOLDER")
+    samples = [task.example(seed, i) for i in range(count)] if task.example else []
     return LabelledImages([image for image, _ in samples], [labels for _, labels in samples])
 
 
 def check_labels(images: LabelledImages, classes: int) -> None:
-    """Raise MicrotomoError unless all labels are 0 to ``classes`` - 1."""
+    """Raise MicrotomoError unless all labels are whole numbers from 0 to ``classes`` - 1."""
     for number, labels in enumerate(images.labels):
-        if int(labels.max()) >= classes:
+        wrong = np.setdiff1d(labels, np.arange(classes))
+        if wrong.size:
             name = images.names[number] if images.names else f"image {number}"
             raise MicrotomoError(
-                f"{name}: has label {int(labels.max())} where the network knows classes 0 to {classes - 1}: set "
-                f"network.classes={int(labels.max()) + 1}, or mend the labels"
+                f"{name}: has label {wrong[-1]:g} where the network knows classes 0 to {classes - 1}: mend the "
+                "labels, or set network.classes"
             )
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from microtomo.errors import MicrotomoError
 from microtomo.models.architectures import Network, architecture
 from microtomo.models.micrographs.network import SegmenterConfig
-from microtomo.registry import Task, get_task
+from microtomo.registry import get_task
 from microtomo.tem.protocol import read_labelled
 from microtomo.tem.segmentation import preparation_of
 from microtomo.training.config import Count, OptimiserConfig, RunConfig, Samples, Share
@@ -81,14 +81,6 @@ class MicrographRun(RunConfig):
         return self.data.validation > 0
 
 
-def _synthetic(task: Task, seed: int, count: int) -> LabelledImages:
-    if not count:
-        return LabelledImages((), ())
-    if task.example is None:
-        raise MicrotomoError(f"there are no synthetic images for task {task.name}: set data.folder=FOLDER")
-    return synthetic_images(task.example, seed, count)
-
-
 @trains(SegmenterConfig)
 class MicrographTraining(TrainingTask):
     """Labelled images in, a class a pixel out; ``images`` are those to train on instead of ``data.folder``.
@@ -104,24 +96,23 @@ class MicrographTraining(TrainingTask):
         super().__init__(config)
         data, self.classes = config.data, config.network.classes
         task = get_task(architecture(config.network.architecture).task)
-        normalise = preparation_of(task).normalise
         if images is None and data.folder is not None:
-            read = read_labelled(data.folder, task.name)
-            images = LabelledImages(read.images, read.labels, read.names)
+            stored = read_labelled(data.folder, task.name)
+            images = LabelledImages(stored.images, stored.labels, stored.names)
         if images is None and not data.synthetic:
             raise MicrotomoError("there is nothing to train on: set data.folder=FOLDER or data.synthetic=400")
         if images is None:
             held = SYNTHETIC_VALIDATION if config.validates else 0
-            drawn = _synthetic(task, config.seed, data.synthetic + held)
+            drawn = synthetic_images(task, config.seed, data.synthetic + held)
             real, synthetic = LabelledImages((), ()), drawn.chosen(range(data.synthetic))
             kept_apart = drawn.chosen(range(data.synthetic, data.synthetic + held))
         else:
             check_labels(images, self.classes)
             kept, held_out = split(images, data, config.seed)
             real, kept_apart = images.chosen(kept), images.chosen(held_out)
-            synthetic = _synthetic(task, config.seed, data.synthetic)
+            synthetic = synthetic_images(task, config.seed, data.synthetic)
         self.real, self.synthetic, self.kept_apart = (
-            each.normalised(normalise) for each in (real, synthetic, kept_apart)
+            each.normalised(preparation_of(task).normalise) for each in (real, synthetic, kept_apart)
         )
 
     def samples(self, epoch: int) -> tuple[Dataset[tuple[Tensor, Tensor]], range]:
@@ -147,8 +138,8 @@ class MicrographTraining(TrainingTask):
         """Loss; pixels of each true class (rows) by the class that they were given."""
         image, labels = batch
         logits = network(image).float()
-        pairs = labels * self.classes + logits.argmax(1)
-        counts = torch.bincount(pairs.flatten(), minlength=self.classes**2).reshape(self.classes, self.classes)
+        numbers = labels * self.classes + logits.argmax(1)  # of the places in the table
+        counts = torch.bincount(numbers.flatten(), minlength=self.classes**2).reshape(self.classes, self.classes)
         return segmentation_loss(logits, labels, self.config.dice), counts.double()
 
     def score(self, counts: Tensor) -> Tensor:

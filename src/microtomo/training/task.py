@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -13,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from microtomo.models.architectures import Shape, architecture
+from microtomo.registry import discover
 from microtomo.settings import read_settings
 from microtomo.training.config import RunConfig
 
@@ -83,9 +82,7 @@ def trains(shape: type[Shape]) -> Callable[[Kind], Kind]:
 
 def training_task(shape: type[Shape]) -> type[TrainingTask]:
     """The training task for networks of that configuration, the nearest of its bases."""
-    package = import_module("microtomo.training")
-    for module in pkgutil.iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
+    discover("microtomo.training")
     return next(_TASKS[base] for base in shape.__mro__ if base in _TASKS)
 
 

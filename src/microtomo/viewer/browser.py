@@ -61,7 +61,7 @@ class Page:
             "panels": names,
             "panels_shown": names,
             "titles": panel_titles(study),
-            "scales": {n: p.scale.told() for n, p in self.panels.items() if p.scale is not None},
+            "scales": {n: p.scale.legend() for n, p in self.panels.items() if p.scale is not None},
             "materials": surfaces,
             "visible": surfaces,
             "size_nm": size_nm(study, self.panels),
@@ -74,7 +74,7 @@ class Page:
             "map_image": "", "map_scale": {"low": "", "high": "", "gradient": ""},
             "map_width": f"min(100%, {width / height:.4g} * {38 if first is not None else 72}vh)",
             "shape": [height, width], "pixel": [0, 0],
-            "readings": [], "told": "", "spectrum": "",
+            "readings": [], "summary": "", "spectrum": "",
             "kinds": ["html", "vti", "stl", "ply"],
         }  # fmt: skip
         values |= {f"opacity_{i}": 1 for i in range(len(surfaces))}
@@ -125,7 +125,7 @@ class Page:
         scale = self._scales[name]
         pixels = scale.paint(one_map(self.study, name, int(self.state.energy)))
         self.state.map_image = _data_url("image/png", png(pixels))
-        self.state.map_scale = scale.told()
+        self.state.map_scale = scale.legend()
         self._tell()
 
     def pick_place(self, x_nm: float, y_nm: float) -> None:
@@ -147,11 +147,11 @@ class Page:
         """Show the numbers and the spectrum of a pixel; one beyond the edge is the one at the edge."""
         height, width = self.study.shape
         y, x = min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)
-        self._read = found = readout(self.study, y, x)
+        self._read = pixel = readout(self.study, y, x)
         size = self.study.pixel_nm
         self.state.pixel = [y, x]
         self.state.mark = [(x + 0.5) * size, (height - y - 0.5) * size]
-        self.state.readings = readings(found)
+        self.state.readings = readings(pixel)
         self._tell()
         if self.study.scan is not None:
             recs = {} if self.study.rec is None else {self.study.rec.method: self.study.rec}
@@ -160,9 +160,9 @@ class Page:
             self.state.spectrum = _data_url("image/svg+xml", file.getvalue())
 
     def _tell(self) -> None:
-        found: Readout | None = getattr(self, "_read", None)
-        if found is not None:
-            self.state.told = describe(found, int(self.state.energy))
+        pixel: Readout | None = getattr(self, "_read", None)
+        if pixel is not None:
+            self.state.summary = describe(pixel, int(self.state.energy))
 
     def export(self, kind: str) -> dict[str, Any] | None:
         """Content of a file that the browser saves; None, and a sentence on the page, where there is none."""

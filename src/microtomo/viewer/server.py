@@ -1,4 +1,4 @@
-"""Runs the viewer's web server: on loopback unless told, for those who have its address with the key in it."""
+"""Runs the viewer's web server: on loopback unless asked, for those who have its address with the key in it."""
 
 from __future__ import annotations
 

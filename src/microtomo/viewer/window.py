@@ -77,7 +77,7 @@ class Window:
             sliders.append(
                 ("beam", (0, last), 0, self.set_energy, lambda v: f"{kev[min(round(v), len(kev) - 1)]:g} keV")
             )
-        for i, (title, limits, value, change, shown) in enumerate(sliders):
+        for i, (title, ends, value, change, shown) in enumerate(sliders):
             y = 0.275 - 0.043 * i  # of the window; a slider counts in its renderer
             self.plotter.subplot(1, 0)
             label = self._write("", 0.205 * width, y * height + 8, 13, right=True)
@@ -90,7 +90,7 @@ class Window:
 
             self.plotter.subplot(1, 0)  # a slider calls back at once, which may go elsewhere
             slider = self.plotter.add_slider_widget(
-                moved, limits, value=value, pointa=(0.215, y / CONTROLS),
+                moved, ends, value=value, pointa=(0.215, y / CONTROLS),
                 pointb=(0.335, y / CONTROLS), style="modern", interaction_event="end",
                 fmt="%.2g", color=INK, slider_width=0.02, tube_width=0.006,
             )  # fmt: skip
@@ -104,7 +104,7 @@ class Window:
 
     def read(self, y: int, x: int) -> None:
         """Show the numbers and the spectrum of a pixel."""
-        self._found = readout(self.study, y, x)
+        self._readout = readout(self.study, y, x)
         self._tell()
         if self.study.scan is not None:
             self._draw_spectrum(y, x)
@@ -115,13 +115,13 @@ class Window:
         return str(self._text.GetInput())
 
     def _tell(self) -> None:
-        found = self._found
-        lines = [f"pixel y {found.y}, x {found.x}"]
-        for row in readings(found):
+        pixel = self._readout
+        lines = [f"pixel y {pixel.y}, x {pixel.x}"]
+        for row in readings(pixel):
             of = f"  {row['thickness']} ± {row['sigma']} nm" if row["thickness"] else ""
             true = f"   true {row['truth']} nm" if row["truth"] else ""
             lines.append(f"{row['symbol']}{of}{true}")
-        for part in describe(found, self._energy).split("; "):
+        for part in describe(pixel, self._energy).split("; "):
             lines.append(part.replace(", re-", ",\n  re-").replace(": ", ":\n  "))
         lines += self.study.notes
         self._text.SetInput("\n".join(_folded(lines, 46)))

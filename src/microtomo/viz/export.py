@@ -91,10 +91,10 @@ def solids_of(study: Study, *, truth: bool = False) -> list[Solid]:
     """
     maps = study.rec.thickness if study.rec is not None and not truth else _truth(study)
     solids = layer_solids(array(maps).astype(np.float64), study.stack.symbols, study.pixel_nm, THINNEST_NM)
-    found = [s for s in solids if len(s.triangles)]
-    if not found:
+    present = [s for s in solids if len(s.triangles)]
+    if not present:
         raise MicrotomoError(f"every layer is thinner than {THINNEST_NM:g} nm everywhere: there is no surface to write")
-    return found
+    return present
 
 
 def stl_bytes(solid: Solid) -> bytes:

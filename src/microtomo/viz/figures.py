@@ -92,11 +92,11 @@ def image_row(
     images: Sequence[tuple[str, np.ndarray]],
     extent: Any,
     cmap: str,
-    limits: tuple[float, float],
+    ends: tuple[float, float],
     label: str,
 ) -> None:
     """Images on one colour scale, with a bar that shows by its ends where values lie beyond it."""
-    low, high = limits
+    low, high = ends
     for axis, (name, image) in zip(axes, images, strict=True):
         picture = axis.imshow(image, cmap=cmap, vmin=low, vmax=high, extent=extent, interpolation="nearest")
         axis.set_title(name)

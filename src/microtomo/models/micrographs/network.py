@@ -8,12 +8,12 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
 from microtomo.inverse.tiling import joined, tiles
-from microtomo.models.architectures import Network, Shape, add_architecture, architecture, architectures
+from microtomo.models.architectures import Network, Shape, add_architecture, architecture
 from microtomo.models.weights import load_network, shipped_weights
 from microtomo.registry import Published, get_task, register
 from microtomo.tem.segmentation import Segmentation, preparation_of
@@ -25,18 +25,15 @@ SYMMETRIES = (1, 2, 4, 8)
 class SegmenterConfig(Shape):
     """What decides a network's shape, its settings by architecture in a class derived from this.
 
-    ``classes``: those of the architecture's task, if not given.
+    ``classes``: those of the architecture's task where none are given.
     """
 
     classes: Annotated[int, Field(ge=2, le=255)] = 2
 
-    @model_validator(mode="before")
     @classmethod
-    def _of_task(cls, given: Any) -> Any:
-        known = architectures().get(str(given.get("architecture"))) if isinstance(given, dict) else None
-        if known is None or not issubclass(known.config, SegmenterConfig):
-            return given
-        return {"classes": len(get_task(known.task).classes), **given}
+    def of_task(cls, task: str) -> dict[str, Any]:
+        """As many classes as the task has."""
+        return {"classes": len(get_task(task).classes)}
 
 
 class SegmenterNetwork(Network):

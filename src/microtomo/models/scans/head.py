@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from microtomo.errors import MicrotomoError, nearest
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.materials import Stack
+from microtomo.registry import discover
 
 if TYPE_CHECKING:
     from microtomo.models.scans.network import SemNetwork
@@ -101,10 +100,7 @@ def head_names() -> list[str]:
 
 
 def _heads() -> Mapping[tuple[str, bool], type[Head]]:
-    import microtomo.models.scans.heads as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
+    discover("microtomo.models.scans.heads")
     return _HEADS
 
 

@@ -19,13 +19,12 @@ _TRUNK = 31  # channels between them: as many as the report's energies
     published=Published("stacked UNet-to-2d", {"test set": 0.909, "experimental structure": 0.541}),
 )
 class StackedUNet(Body):
-    """Three U-Nets in a row, each supervised: what one found goes, mapped back, into the next one's input."""
+    """Three U-Nets in a row, each supervised: the output of one goes, mapped back, into the next one's input."""
 
     def __init__(self, into: int, out: int, config: NetworkConfig) -> None:
         super().__init__()
         width = config.width or 64
         dropout = 0.5 if config.dropout is None else config.dropout
-        # between the stacks go as many channels as the published scans have energies, however few come in
         trunk = into if config.input == "signal" else _TRUNK
         self.enter = nn.Identity() if trunk == into else nn.Conv2d(into, trunk, 1)
         self.cores = nn.ModuleList(

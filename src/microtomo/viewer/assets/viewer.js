@@ -11,14 +11,14 @@ window.microtomoViewer = {
           <figcaption>{{ titles[name] }}<span v-if="scales[name]" class="mt-scale"><span>{{ scales[name].low }}</span><i
             :style="{ background: scales[name].gradient }"></i><span>{{ scales[name].high }}</span></span></figcaption>
           <div class="mt-view" role="img" :aria-label="titles[name] + ': drag or arrow keys turn, wheel zooms, click reads a pixel'"></div>
-          <p class="mt-note">{{ told[name] }}</p>
+          <p class="mt-note">{{ notes[name] }}</p>
         </figure></div>`,
-      data() { return { told: {} }; },
+      data() { return { notes: {} }; },
       mounted() {
         this.state = new MicrotomoScene.SceneState();
         this.apply();
         this.fill().catch((error) => {
-          for (const name of this.panels) this.told[name] = `cannot be drawn: ${error.message ?? error}`;
+          for (const name of this.panels) this.notes[name] = `cannot be drawn: ${error.message ?? error}`;
         });
       },
       unmounted() { for (const view of [...this.state.views]) view.close(); },
@@ -42,7 +42,7 @@ window.microtomoViewer = {
             const view = new MicrotomoScene.View(element, this.state, (place) => this.$emit("pick", place));
             const data = await this.trame.trigger("scene", [name]);
             await view.load(data);
-            this.told[name] = data.notes.join("; ");
+            this.notes[name] = data.notes.join("; ");
           }
           this.$el.dataset.ready = "yes";
         },

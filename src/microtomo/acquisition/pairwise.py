@@ -69,12 +69,12 @@ def overlap(first: np.ndarray, second: np.ndarray, shift: np.ndarray) -> tuple[n
 
 def connected(count: int, reference: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     """Which of ``count`` images hang together with the reference by pairs."""
-    found = np.zeros(count, bool)
-    found[reference] = True
+    reached = np.zeros(count, bool)
+    reached[reference] = True
     for _ in range(count):
         for i, j in pairs:
-            found[i] = found[j] = found[i] | found[j]
-    return found
+            reached[i] = reached[j] = reached[i] | reached[j]
+    return reached
 
 
 def places(
@@ -86,10 +86,10 @@ def places(
     least squares, as for series of frames (Savitzky et al., Ultramicroscopy 191 (2018) 56); a pair that disagrees with
     the others loses weight (Huber's rule). Images without a path to the reference stay at zero.
     """
-    found = connected(count, reference, pairs)
+    reached = connected(count, reference, pairs)
     result = np.zeros((count, 2))
-    free = [i for i in range(count) if found[i] and i != reference]
-    used = [k for k, (i, _) in enumerate(pairs) if found[i]]
+    free = [i for i in range(count) if reached[i] and i != reference]
+    used = [k for k, (i, _) in enumerate(pairs) if reached[i]]
     if not free:
         return result
     matrix = np.zeros((len(used), count))

@@ -11,7 +11,7 @@ _ALIKE = 0.05  # of that thickness: what differs less is the same, whatever the 
 _MODE = 0.15  # of the highest: what counts as a mode and not as a few odd tiles
 
 
-def barest_tiles(means: np.ndarray, among: np.ndarray, forward: ForwardModel) -> np.ndarray:
+def bare_tiles(means: np.ndarray, among: np.ndarray, forward: ForwardModel) -> np.ndarray:
     """Those tiles ``among`` (y, x) that have least of every layer, by the mean signals ``means`` (e, y, x) of tiles.
 
     A thin layer of aluminium on silicon changes each image by less than the noise of a tile, but all of them along the
