@@ -9,9 +9,9 @@ import torch
 
 import microtomo
 from microtomo.errors import MicrotomoError
-from microtomo.models.micrographs.network import SEGMENTERS, shipped
+from microtomo.models.micrographs.network import SegmenterNetwork
 from microtomo.models.micrographs.network import run as run_network
-from microtomo.models.weights import network_of
+from microtomo.models.weights import load_network, shipped_weights
 from microtomo.registry import get_task, list_measurements, list_methods, list_tasks
 from microtomo.seeds import VALIDATION_SEED
 from microtomo.simulate.scans import simulate_scan
@@ -160,7 +160,7 @@ def test_a_method_for_scans_gives_the_same_on_a_gpu(method):
 @pytest.mark.cuda
 @pytest.mark.parametrize("method", [m.name for m in list_methods(input="micrograph") if m.learned and m.ready()])
 def test_a_segmenter_gives_the_same_on_a_gpu(method):
-    network, image = network_of(shipped(method), SEGMENTERS), image_of(method)
+    network, image = load_network(shipped_weights(method), SegmenterNetwork), image_of(method)
     here = run_network(network, image, 2, {})
     there = run_network(network.cuda(), image, 2, {})
     network.cpu()

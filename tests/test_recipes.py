@@ -172,6 +172,12 @@ def test_add_a_task(add_file, capsys):
     (same,) = csv.DictReader(Path("bubbles.csv").read_text().splitlines())
     assert same["area_px"] == row["area_px"]
     assert Path("a.png").stat().st_size > 1000
+    Path("masks").mkdir()
+    for name in ("one_mask.png", "two_mask.png", "two_overlay.png"):
+        Image.fromarray(labels).save(f"masks/{name}")
+    assert main([*arguments, "masks", "--mask"]) == 0
+    both = list(csv.DictReader(Path("bubbles.csv").read_text().splitlines()))
+    assert [(r["image"], r["area_px"]) for r in both] == [(f"{n}_mask.png", row["area_px"]) for n in ("one", "two")]
     capsys.readouterr()
     assert main(["measure", "bubbles", "a.tif", "-o", "b.csv", "--method", "bragg"]) == 1
     assert "method 'bragg' is for task contaminant, not for bubble: choose from levels" in capsys.readouterr().err

@@ -248,7 +248,7 @@ def unexplained(tree: ast.Module, path: Path) -> list[str]:
     return [f"line {node.lineno}: {lines[node.lineno - 1]}" for node in bare_numbers(tree, lines)]
 
 
-UNIT = re.compile(r"_(NM|PX|KEV|EV|MM|UM|PM|S|MS|BYTES|MB|DPI|DEGREES|RAD|HZ|LINES|PIXELS)$|SEED$|_VERSION$")
+UNIT = re.compile(r"_(NM|PX|KEV|EV|MM|UM|PM|S|MS|BYTES|MB|DPI|DEGREES|RAD|HZ|DEG|LINES|PIXELS)$|_PER_|SEED$|_VERSION$")
 
 
 def bare_numbers(tree: ast.Module, lines: list[str]) -> Iterator[ast.stmt]:

@@ -17,8 +17,8 @@ from microtomo.simulate.dataset import STREAMS, load_config, make_sample
 from microtomo.simulate.generation import forecast, generate_dataset
 from microtomo.simulate.samples import draw_structure, draw_structures
 from microtomo.simulate.structures import make_structure
-from microtomo.training.config import load_train_config
-from microtomo.training.data import SimulatedScans
+from microtomo.training.scan_samples import SimulatedScans
+from microtomo.training.task import load_run
 
 STACK = load_stack("au-al-si")
 SEED, COUNT, SIZE = 5, 20, 24
@@ -49,8 +49,7 @@ def test_no_two_streams_share_a_layer(kind):
 
 
 def test_training_and_calibration_see_no_layer_of_a_data_set_of_the_same_seed():
-    config = load_train_config("conv3", seed=SEED, data__height=SIZE, data__width=SIZE,
-                               data__structures={"continuous": 1.0})  # fmt: skip
+    config = load_run("conv3", seed=SEED, data__height=SIZE, data__width=SIZE, data__structures={"continuous": 1.0})
     uses = (Stream.TRAINING, Stream.TRAINING_VALIDATION, Stream.CALIBRATION)
     drawn = [as_bytes(SimulatedScans(config, use)[i].thickness for i in range(COUNT)) for use in uses]
     data = load_config(height=SIZE, width=SIZE, structures={"continuous": 1})

@@ -150,7 +150,7 @@ def _interpolated_base_signal(z: float) -> float:
     return 0.49 + (0.90 - 0.49) * (eta - si) / (au - si)
 
 
-_HEAVIEST = 94
+_HEAVIEST = 94  # plutonium
 _CALIBRATED_SIGNALS = {"Si": 0.49, "Au": 0.90, "Al": 0.47}
 _OTHERS = ("C", "Ti", "Cr", "Fe", "Co", "Ni", "Cu", "Ge", "Ag", "Ta", "W", "Pt")
 

@@ -10,7 +10,7 @@ import torch
 from microtomo.errors import MicrotomoError
 from microtomo.scan import Array, as_labels, as_tensor
 
-_SMALL = 1e-7
+_SMALL = 1e-7  # added above and below the line, as in the published protocol
 
 
 @dataclass(frozen=True)

@@ -269,10 +269,16 @@ def discover(package: str) -> None:
     """Import every module of a package, so that what registers itself there is known; again when its path has grown."""
     root = import_module(package)
     places = tuple(root.__path__)
-    if _SEARCHED.get(package) != places:
+    before = _SEARCHED.get(package)
+    if before == places:
+        return
+    _SEARCHED[package] = places  # at once: what is imported may ask for what is registered
+    try:
         for module in walk_packages(places, f"{package}."):
             import_module(module.name)
-        _SEARCHED[package] = places
+    except BaseException:
+        _SEARCHED[package] = before or ()
+        raise
 
 
 def _search() -> None:

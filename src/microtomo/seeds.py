@@ -49,6 +49,8 @@ class Stream(IntEnum):
     """Which micrographs of a folder are kept apart to score each epoch."""
     WEIGHTED_LOSSES = 12
     """Structures on which the reproduced report compares weights of the loss."""
+    NETWORK = 13
+    """What networks draw themselves while they train (dropout), by step and device."""
 
 
 TRIAL_STRUCTURES = Stream.VALIDATION

@@ -74,7 +74,7 @@ def test_a_grid_is_searched(capsys):
     ("arguments", "said"),
     [
         (["train", "graphene-unet"], "nothing to train on: set data.folder=FOLDER"),
-        (["train", "graphene-unet", "--contrast", "material"], "have no --contrast: leave it out"),
+        (["train", "graphene-unet", "--contrast", "material"], "have no --forward: leave it out"),
         (["train", "graphen-unet"], "did you mean graphene-unet"),
         (["train", "graphene-unet", "--data", "none"], "none: is no folder"),
         (["train", "graphene-unet", "--grid", "network.features"], "write --grid network.features=8,16"),

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
-    from microtomo.tem.measurement import Measured
+    from microtomo.tem.measurement import Column, Measured
 
 
 class _Measurements(TyperGroup):
@@ -118,43 +118,57 @@ def _run(
     **given: Any,
 ) -> None:
     from microtomo.cli.options import parse_setting
+    from microtomo.cli.progress import each_of
+    from microtomo.errors import MicrotomoError
+    from microtomo.tem.measurement import write_table
+
+    tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
+    folder = image.is_dir()
+    files = _files(known, image, mask, method, [*tables.values(), None if folder else picture])
+    options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
+    rows: dict[str, list[tuple[str, tuple[Column, ...]]]] = {name: [] for name in tables}
+    refused = 0
+    with each_of(files) as (paths, say):
+        for path in paths:
+            try:
+                measured = _measured(known, path, mask, **options, **given)
+            except MicrotomoError as error:
+                if not folder:
+                    raise
+                refused += 1
+                typer.echo(f"warning: {error}", err=True)
+                continue
+            for name in tables:
+                rows[name].append((path.name, measured.tables[name]))
+            if picture is not None:
+                _draw(known, path, measured, picture / f"{path.stem}.png" if folder else picture)
+            say(json.dumps(measured.summary) if as_json else f"{path.name}: {measured.sentence}; written to {output}")
+    for name, target in tables.items():
+        if target is not None:
+            write_table(target, rows[name], known.names_image or folder)
+    if refused:
+        raise MicrotomoError(f"{refused} of {len(files)} images could not be measured, see above")
+
+
+def _files(
+    known: Measurement, image: Path, mask: Path | bool | None, method: str | None, outputs: list[Path | None]
+) -> list[Path]:
+    """The images to measure; what cannot be is refused before any work."""
     from microtomo.errors import MicrotomoError
     from microtomo.io.atomic import check_output
     from microtomo.io.micrographs import list_micrographs
     from microtomo.registry import get_method
-    from microtomo.tem.measurement import write_table
 
     if method is not None:
         get_method(method, known.task)
-    folder = image.is_dir()
-    if folder and isinstance(mask, Path):
-        raise MicrotomoError(f"{image}: is a folder, but --mask is one label image: measure images one by one")
-    tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
-    for path in (*tables.values(), None if folder else picture):
+    for path in outputs:
         if path is not None:
             check_output(path, [image])
-    options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
-    results: list[tuple[Path, Measured]] = []
-    refused: list[str] = []
-    for path in list_micrographs(image) if folder else [image]:
-        try:
-            measured = _measured(known, path, mask, **options, **given)
-        except MicrotomoError as error:
-            if not folder:
-                raise
-            refused.append(path.name)
-            typer.echo(f"warning: {error}", err=True)
-            continue
-        results.append((path, measured))
-        if picture is not None:
-            _draw(known, path, measured, picture / f"{path.stem}.png" if folder else picture)
-        _say(path, measured, output, as_json)
-    for name, target in tables.items():
-        if target is not None:
-            rows = [(path.name, measured.tables[name]) for path, measured in results]
-            write_table(target, rows, known.names_image or folder)
-    if refused:
-        raise MicrotomoError(f"{len(refused)} of {len(results) + len(refused)} images could not be measured, see above")
+    if not image.is_dir():
+        return [image]
+    if isinstance(mask, Path):
+        raise MicrotomoError(f"{image}: is a folder, but --mask is one label image: measure images one by one")
+    return list_micrographs(image, labels=mask is True)
 
 
 def _measured(known: Measurement, path: Path, mask: Path | bool | None, **options: Any) -> Measured:
@@ -181,10 +195,3 @@ def _draw(known: Measurement, path: Path, measured: Measured, target: Path) -> N
     target.parent.mkdir(parents=True, exist_ok=True)
     classes = get_task(known.task).classes
     save_figure(measurement_figure(read_micrograph(path).image, measured, classes, path.name), target)
-
-
-def _say(path: Path, measured: Measured, output: Path, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(measured.summary))
-    else:
-        typer.echo(f"{path.name}: {measured.sentence}; written to {output}")

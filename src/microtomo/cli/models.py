@@ -50,15 +50,15 @@ def _network(method: Method) -> dict[str, Any]:
     """Parameters and bytes of the weights that come with the package, and for which forward models there are some."""
     import torch
 
-    from microtomo.models.scans.network import NetworkConfig, SemNetwork
+    from microtomo.models.architectures import Shape, build_network
     from microtomo.models.weights import read_card, shipped_weights
     from microtomo.physics.forward import forward_names
 
     forward = [name for name in forward_names() if method.ready(name)]
     paths = [shipped_weights(method.name, name) for name in forward]
     with torch.device("meta"):
-        published = SemNetwork(NetworkConfig(architecture=method.name)).parameters_count
-        shipped = [SemNetwork(read_card(path)[0]).parameters_count for path in paths]
+        published = build_network(Shape.model_validate({"architecture": method.name})).parameters_count
+        shipped = [build_network(read_card(path)[0]).parameters_count for path in paths]
     return {
         "parameters": shipped[0] if shipped else None,
         "published_parameters": published,

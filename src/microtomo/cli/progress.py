@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import typer
@@ -41,6 +43,34 @@ def progress(total: float | None = None, unit: str = "", *, every_s: float = _LI
     console = Console(stderr=True)
     with _bar(console, total, unit) if console.is_terminal else _lines(total, unit, every_s) as show:
         yield show
+
+
+@contextmanager
+def each_of(files: Sequence[Path]) -> Iterator[tuple[Iterator[Path], Callable[[str], None]]]:
+    """Files one after the other, and what says a line about one on stdout; more than one file have a progress bar.
+
+    Where bar and lines share a terminal, the lines follow when all is done: they would run into the bar.
+    """
+    late: list[str] | None = None
+
+    def say(line: str) -> None:
+        typer.echo(line) if late is None else late.append(line)
+
+    if len(files) == 1:
+        yield iter(files), say
+        return
+    late = [] if sys.stderr.isatty() and sys.stdout.isatty() else None
+    with progress(len(files), "images") as show:
+
+        def shown() -> Iterator[Path]:
+            for done, path in enumerate(files):
+                show(done)
+                yield path
+            show(len(files))
+
+        yield shown(), say
+    for line in late or ():
+        typer.echo(line)
 
 
 class _Pace:

@@ -37,30 +37,18 @@ def segment(
 
     With more than two classes the mask holds their numbers 0, 1, ..., and there is a map of the probability of each.
     """
-    import sys
-
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn
-
     from microtomo.cli.options import parse_setting
+    from microtomo.cli.progress import each_of
     from microtomo.tem.segmentation import segmenter
 
     chosen = segmenter(method, task)
     options = dict(parse_setting(setting) for setting in settings or [])
-    files = jobs(image, output)
-    hidden = len(files) == 1 or not sys.stderr.isatty()
-    late = not hidden and sys.stdout.isatty()  # on one terminal, lines would run into the bar
-    lines = []
-    columns = (SpinnerColumn(), *Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden, redirect_stdout=False) as bar:
-        for path, mask_path in bar.track(files, description="images"):
+    masks = dict(jobs(image, output))
+    with each_of(list(masks)) as (paths, say):
+        for path in paths:
             result = segmented(path, chosen.name, binning=binning, **options)
-            write(result, chosen.task, path, mask_path, maps)
-            lines.append(summary(result, chosen.task, path, mask_path, as_json))
-            if not late:
-                typer.echo(lines.pop())
-    for line in lines:
-        typer.echo(line)
+            write(result, chosen.task, path, masks[path], maps)
+            say(summary(result, chosen.task, path, masks[path], as_json))
 
 
 def jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-_PLACE = re.compile(r"\{(\w+) (methods|tasks)\}")
+_PLACE = re.compile(r"\{(\w+) (methods|networks|tasks)\}")
 
 
 class RegistryHelp(TyperCommand):
@@ -23,7 +23,7 @@ class RegistryHelp(TyperCommand):
 
 def filled(text: str) -> str:
     """A text with names of the registry: ``{contaminant methods}`` of a task, the best that comes with the package
-    first, ``{micrograph methods}`` of all tasks with one input, ``{micrograph tasks}``, ``{all tasks}``."""
+    first, ``{micrograph methods}`` of all tasks with one input, ``{micrograph tasks}``, ``{all networks}``, ..."""
     return _PLACE.sub(lambda place: ", ".join(_names(place[1], place[2])), text)
 
 
@@ -34,6 +34,8 @@ def _names(which: str, what: str) -> list[str]:
     tasks = [t.name for t in list_tasks() if which in ("all", t.input, t.name)]
     if what == "tasks":
         return tasks
+    if what == "networks":
+        return [m.name for m in list_methods() if m.learned and m.task in tasks]
     if which in inputs:
         return [m.name for m in list_methods(input=which)]
     best = best_shipped(which).name

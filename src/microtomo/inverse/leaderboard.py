@@ -23,7 +23,7 @@ from microtomo.simulate.samples import draw_structures
 from microtomo.simulate.scans import record
 from microtomo.voxels import thickness_to_volume
 
-SAMPLES = 40
+SAMPLES = 40  # structures of a trial, unless more are asked for
 
 
 @dataclass(frozen=True)

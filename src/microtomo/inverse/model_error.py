@@ -13,7 +13,7 @@ _PIXELS = 16384  # at a time: signals and slopes of 31 energies and two layers s
 
 
 def model_deviation(thickness: Tensor, problem: Problem, noise: float) -> Tensor | None:
-    """By how much (l, p) [nm] the doubt of the forward model moves thicknesses (l, p); None where it has none.
+    """Standard deviation (l, p) [nm] that the doubt of the forward model gives thicknesses (l, p); None if it has none.
 
     To first order a signal that is off by a relative delta (e, p) moves a fit by F^-1 sum_e (dlnI/dd) delta / s^2, with
     the Fisher information F joined to a flat prior of the range. The error is common to all pixels: averaging over an
@@ -27,8 +27,8 @@ def model_deviation(thickness: Tensor, problem: Problem, noise: float) -> Tensor
     slope = slopes(thickness, forward, forward.response(thickness))
     flat = thickness.new_tensor([12 / nm**2 for nm in problem.stack.max_nm])
     precision = (relative_information(slope, noise) + torch.diag(flat)[..., None]).movedim(-1, 0).double()
-    pull = torch.einsum("lep,ep->pl", slope, delta.to(slope)).double() / noise**2
-    moved: Tensor = torch.linalg.solve(precision, pull[..., None])[..., 0].T.to(thickness)
+    pull = torch.einsum("lep,mep->plm", slope, delta.to(slope)).double() / noise**2
+    moved: Tensor = torch.linalg.solve(precision, pull).square().sum(-1).sqrt().T.to(thickness)
     return moved
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from microtomo.inverse.misfit import Grid
 from microtomo.physics.forward import ForwardModel
 
-_COMPONENTS = 5
+_COMPONENTS = 5  # of what the model can show, beside one for each layer
 
 
 def estimate_noise(signal: Tensor, forward: ForwardModel) -> Tensor:

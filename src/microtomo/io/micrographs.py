@@ -15,6 +15,8 @@ from microtomo.io.recorded import read_image_file
 
 RESULT_ENDINGS = ("_mask", "_overlay", "_probability", "_uncertainty", "_LABEL")
 """Ends of names of what is computed from an image, or is its label, and no image itself."""
+LABEL_ENDINGS = ("_mask", "_LABEL")
+"""Those of them that are label images."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,18 @@ def write_picture(path: str | Path, pixels: np.ndarray, inputs: tuple[Path, ...]
         Image.fromarray(pixels).save(temporary, format=kind)
 
 
-def list_micrographs(folder: str | Path) -> list[Path]:
-    """Images of a folder in natural order, without masks, overlays and labels.
+def list_micrographs(folder: str | Path, labels: bool = False) -> list[Path]:
+    """Images of a folder in natural order, without masks, overlays and labels; with ``labels`` its label images, which
+    are those that end in ``_mask`` or ``_LABEL`` if any does, else all.
 
     Raises MicrotomoError where there is none, or where two would give results of one name.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MicrotomoError(f"{folder}: is no folder: give one with images")
-    paths = [path for path in files_in(folder, MICROGRAPH_SUFFIXES) if not path.stem.endswith(RESULT_ENDINGS)]
+    files = files_in(folder, MICROGRAPH_SUFFIXES)
+    paths = [path for path in files if labels and path.stem.endswith(LABEL_ENDINGS)]
+    paths = paths or [path for path in files if not path.stem.endswith(RESULT_ENDINGS)]
     if not paths:
         raise MicrotomoError(
             f"{folder}: holds no images ({', '.join(MICROGRAPH_SUFFIXES)}): give the folder with micrographs"

@@ -11,8 +11,8 @@ from torch.nn import functional
 from microtomo.inverse.misfit import Grid
 from microtomo.physics.forward import ForwardModel
 
-_COMPONENTS = 8
-_TYPICAL_NOISE = 0.02
+_COMPONENTS = 8  # of spectra that a network is given
+_TYPICAL_NOISE = 0.02  # relative: components and noise of this level together have unit deviation
 
 
 def conv_norm(into: int, out: int) -> nn.Sequential:
@@ -116,9 +116,9 @@ class ComponentsInput(nn.Module):
 
     def forward(self, signal: Tensor, noise: Tensor) -> Tensor:
         with torch.autocast(signal.device.type, enabled=False):
-            seen = self.project(signal.float().clamp_min(1e-3).log())
-        level = (noise.to(seen).clamp(1e-3, 1) / _TYPICAL_NOISE).log()
-        return torch.cat([seen, level[:, None, None, None].expand(-1, 1, *seen.shape[-2:])], 1)
+            components = self.project(signal.float().clamp_min(1e-3).log())
+        level = (noise.to(components).clamp(1e-3, 1) / _TYPICAL_NOISE).log()
+        return torch.cat([components, level[:, None, None, None].expand(-1, 1, *components.shape[-2:])], 1)
 
 
 def _noise_free_logs(forward: ForwardModel) -> Tensor:

@@ -60,6 +60,11 @@ class BackscatterDetector:
         """Direction cosine of the beam."""
         return math.cos(math.radians(self.tilt_deg))
 
+    @property
+    def annular(self) -> bool:
+        """Whether the detector sees only some of the exit angles."""
+        return self.exit_angles_deg != (0.0, 90.0)
+
     def weights(self, space: PhaseSpace) -> np.ndarray:
         """phi- at the surface, the response on the nodes of phase space: (n,).
 

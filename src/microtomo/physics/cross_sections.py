@@ -68,7 +68,8 @@ def elastic_moments(atomic_number: int, order: int) -> np.ndarray:
     return np.asarray(density @ loss)
 
 
-def _atoms_per_nm3(material: Material) -> dict[str, float]:
+def atoms_per_nm3(material: Material) -> dict[str, float]:
+    """Number density of each element of a material [1/nm^3]."""
     grams = {s: share * material.density_g_cm3 for s, share in mass_fractions(material.atoms).items()}
     return {s: g / ELEMENTS[s].atomic_weight * AVOGADRO * _CM_PER_NM**3 for s, g in grams.items()}
 
@@ -95,7 +96,7 @@ def transport_moments(
     x, at = np.log(known), np.log(energies)
     beyond = np.maximum(at - x[-1], 0)[:, None]
     total = np.zeros((len(energies), order + 1))
-    for symbol, number in _atoms_per_nm3(material).items():
+    for symbol, number in atoms_per_nm3(material).items():
         z = ELEMENTS[symbol].atomic_number
         y = np.log(elastic_moments(z, order))
         slope = (y[-1] - y[_TAIL]) / (x[-1] - x[_TAIL])

@@ -86,8 +86,8 @@ class ForwardModel(ABC):
         """Share of the beam of the highest energy that comes through a layer of its greatest thickness."""
 
     def doubt(self, thickness: Tensor) -> Tensor | None:
-        """What the physics itself may be wrong by at flat pixels (l, p) [nm]: one standard deviation of the signal's
-        logarithm, common to all pixels (e, p); None where the model does not know."""
+        """What the physics itself may be wrong by at flat pixels (l, p) [nm]: independent directions (m, e, p) of the
+        signal's logarithm, each one standard deviation long and common to all pixels; None where nothing is known."""
         return None
 
     def response(self, thickness: Tensor) -> Tensor:

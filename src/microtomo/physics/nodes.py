@@ -7,10 +7,10 @@ import numpy as np
 from microtomo.materials import Material
 from microtomo.physics.cross_sections import LOWEST_KEV, stopping_power
 
-_RANGE_POINTS = 200
+_RANGE_POINTS = 200  # energies of the integral that gives the range
 _FIRST_STEPS, _LARGEST_STEPS = 500, 50  # first and largest step in parts of the range
 _GROWTH, _GROWTH_DEEP = 0.4, 0.1  # largest step in parts of the depth: at first, and beyond the range
-_FEWEST = 6
+_FEWEST = 6  # nodes of a layer at least
 
 
 def electron_range_nm(material: Material, energy_kev: float) -> float:

@@ -38,12 +38,14 @@ class PhaseSpace:
 
     Energy: 3-stage Radau-IIA collocation (Hairer & Wanner, Solving ODEs II, IV.5) on ``intervals`` intervals even in
     E^``power`` from 50 eV, where phi is 0, to ``highest_kev``. Direction: Gauss-Radau with normal incidence among the
-    nodes.
+    nodes. ``fokker_planck`` says what becomes of scattering more forward-peaked than the nodes resolve: small steps in
+    angle, for exit angles without ripples, or no deflection.
     """
 
     highest_kev: float
     intervals: int
     angles: int
+    fokker_planck: bool = False
     power: float = 0.4
 
     @cached_property
@@ -76,6 +78,21 @@ class PhaseSpace:
     def directions(self) -> tuple[np.ndarray, np.ndarray]:
         """Direction cosines (a,), increasing to 1, and their weights (a,)."""
         return gauss_radau(self.angles)
+
+    @cached_property
+    def angular_diffusion(self) -> np.ndarray:
+        """d/dmu (1 - mu^2) d/dmu on the nodes mu, then -mu: (2a, 2a); conserves electrons and their mean direction
+        (Morel, Nucl. Sci. Eng. 89 (1985) 131)."""
+        mu, weights = self.directions
+        order = np.concatenate([np.arange(len(mu))[::-1], np.arange(len(mu)) + len(mu)])
+        m, w = np.concatenate([mu, -mu])[order], np.concatenate([weights, weights])[order]
+        result = np.zeros((len(m), len(m)))
+        flow = np.cumsum(2 * m * w)[:-1] / (m[:-1] - m[1:])  # across the border of two neighbours
+        for i, f in enumerate(flow):
+            here, there = order[i], order[i + 1]
+            result[here, [here, there]] += np.array([-f, f]) / w[i]
+            result[there, [here, there]] += np.array([f, -f]) / w[i + 1]
+        return result
 
     @property
     def size(self) -> int:

@@ -14,23 +14,32 @@ Matrices are lower triangular by energy, since electrons only lose energy.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
 from microtomo.materials import Material
+from microtomo.physics.browning import browning_moments
 from microtomo.physics.cross_sections import stopping_power, transport_moments
 from microtomo.physics.quadrature import PhaseSpace
 
 BLOCKS = 10
 """Blocks in energy of the triangular matrices; the intervals of a phase space are a multiple."""
 
+Elastic = Literal["mott and inelastic", "mott", "browning"]
+"""Elastic cross-sections: tabulated Mott ones times (Z + 1)/Z, plain, or Browning's family."""
+
+ELASTIC: tuple[Elastic, ...] = get_args(Elastic)
+
+MOTT: Elastic = "mott and inelastic"
+"""What fits measured backscatter coefficients best."""
+
 _START_NM = 0.02  # thickest slab that the Cayley step may begin with, at the density of gold
-_START_DENSITY = 19.3
+_START_DENSITY = 19.3  # g/cm3, gold
 _HALF_SPACE_START_NM = 20.0  # any value: doubling converges to the same limit
 _OPAQUE = 1e-10  # transmission below which a slab is a half-space
-_MOST_DOUBLINGS = 60
+_MOST_DOUBLINGS = 60  # that stop where a slab never becomes opaque
 
 
 class Operators(NamedTuple):
@@ -47,23 +56,40 @@ class Slab(NamedTuple):
     transmission: np.ndarray
 
 
-@lru_cache(maxsize=32)
-def operators(material: Material, space: PhaseSpace, inelastic_deflection: bool = True) -> Operators:
-    """Scattering and slowing down of a material.
+def _scattering(material: Material, space: PhaseSpace, elastic: Elastic) -> tuple[np.ndarray, np.ndarray]:
+    """Q between directions of one hemisphere, and to the other, by energy: each (g, a, a) [1/nm].
 
-    The Legendre moments of Q up to l = 2a - 1 are kept; the forward peak beyond them is taken as no deflection
-    (delta-M, Wiscombe, J. Atmos. Sci. 34 (1977) 1408).
+    The Legendre moments up to l = 2a - 1 are kept. Beyond them the forward peak is no deflection (delta-M, Wiscombe,
+    J. Atmos. Sci. 34 (1977) 1408) or continues the last two moments as diffusion in angle.
     """
     mu, weights = space.directions
-    count, nodes = len(mu), len(space.energies)
-    order = 2 * count - 1
-    sigma = transport_moments(material, space.energies, order, inelastic_deflection)
+    count, order = len(mu), 2 * len(mu) - 1
+    if elastic == "browning":
+        sigma = browning_moments(material, space.energies, order)
+    else:
+        sigma = transport_moments(material, space.energies, order, elastic == "mott and inelastic")
     sigma[:, 0] = 0
+    diffusion = np.zeros((len(sigma), 1, 1))
+    if space.fokker_planck:
+        diffusion[:, 0, 0] = np.maximum(sigma[:, order] - sigma[:, order - 1], 0) / (2 * order)
+    degree = np.arange(order + 1)
+    peak = sigma[:, order:] - diffusion[:, 0] * order * (order + 1)
+    gain = ((peak + diffusion[:, 0] * degree * (degree + 1) - sigma) * (degree + 0.5))[:, :order]
     legendre = legvander(mu, order - 1)
-    gain = (sigma[:, order:] - sigma[:, :order]) * (np.arange(order) + 0.5)
     same = -np.einsum("il,gl,jl->gij", legendre, gain, legendre) * weights
-    across = -np.einsum("il,gl,jl->gij", legendre, gain * (-1.0) ** np.arange(order), legendre) * weights
-    same[:, np.arange(count), np.arange(count)] += sigma[:, order, None]
+    across = -np.einsum("il,gl,jl->gij", legendre, gain * (-1.0) ** degree[:order], legendre) * weights
+    same -= diffusion * space.angular_diffusion[:count, :count]
+    across -= diffusion * space.angular_diffusion[:count, count:]
+    same[:, np.arange(count), np.arange(count)] += peak
+    return same, across
+
+
+@lru_cache(maxsize=8)
+def operators(material: Material, space: PhaseSpace, elastic: Elastic = MOTT) -> Operators:
+    """Scattering and slowing down of a material."""
+    mu = space.directions[0]
+    count, nodes = len(mu), len(space.energies)
+    same, across = _scattering(material, space, elastic)
     slowing = stopping_power(material, space.energies)[:, None] * space.derivative
     a, b = np.zeros((2, nodes, count, nodes, count))
     each = np.arange(nodes)

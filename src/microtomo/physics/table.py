@@ -17,7 +17,7 @@ from microtomo.materials import Material, Stack
 from microtomo.physics.backscatter_detector import BackscatterDetector
 from microtomo.physics.nodes import electron_range_nm, thickness_nodes
 from microtomo.physics.quadrature import PhaseSpace
-from microtomo.physics.slabs import Slab, add, add_below, half_space, operators, slab
+from microtomo.physics.slabs import MOTT, Elastic, Slab, add, add_below, half_space, operators, slab
 from microtomo.physics.table_cache import load_or_compute
 from microtomo.physics.tensor_spline import TensorSpline
 from microtomo.physics.transport import ETA, Settings, checked_energies, phase_space
@@ -25,12 +25,12 @@ from microtomo.physics.transport import ETA, Settings, checked_energies, phase_s
 Progress = Callable[[int, int], None]
 """Told after each part of a table: parts done, parts in all."""
 
-_SETTINGS = {1: Settings(), 2: Settings(), 3: Settings(angles=6), 4: Settings(angles=6)}
-_FINENESS = {1: 1.0, 2: 1.0, 3: 0.5, 4: 0.25}
-"""By number of layers: what keeps a table of three layers under a minute and of four under ten."""
+_SETTINGS = {1: Settings(), 2: Settings(), 3: Settings(), 4: Settings(angles=6)}
+_FINENESS = {1: 1.0, 2: 1.0, 3: 0.7, 4: 0.4}
+"""By number of layers: a table takes seconds for two, and of one core about a minute for four, below 0.5 GB."""
 
 _TOLERANCE = 1e-8  # of the largest value: a hundredth of what the spline adds
-_MOST_ITERATIONS = 1000
+_MOST_ITERATIONS = 1000  # that stop what does not converge
 
 
 class SignalTable:
@@ -117,12 +117,12 @@ def signal_table(
     detector: BackscatterDetector = ETA,
     settings: Settings | None = None,
     fineness: float | None = None,
-    inelastic_deflection: bool = True,
+    elastic: Elastic | None = None,
     progress: Progress | None = None,
 ) -> SignalTable:
     """The table of a stack with its own energies: from this process, the user's cache, or solved now.
 
-    ``fineness`` 2 halves the steps between nodes; ``inelastic_deflection`` as in :class:`Settings`, if none are given.
+    ``fineness`` 2 halves the steps between nodes; ``elastic`` as in :class:`Settings`, if none are given.
     ``progress`` is called only while the table is solved.
 
     Raises
@@ -132,7 +132,7 @@ def signal_table(
         nothing of the substrate at some energy.
     """
     layers = len(stack.layers)
-    settings = settings or replace(_SETTINGS[layers], inelastic_deflection=inelastic_deflection)
+    settings = settings or replace(_SETTINGS[layers], elastic=elastic or MOTT)
     return _in_process(stack, detector, settings, fineness or _FINENESS[layers], _Quiet(progress))
 
 
@@ -190,13 +190,13 @@ def solve_nodes(
     for all its thicknesses together.
     """
     energies = np.asarray(stack.energies_kev)
-    space = phase_space(energies, settings)
+    space = phase_space(energies, settings, detector)
     total = int(np.prod([len(n) for n in nodes[:-1]]))
     values = np.empty((total, len(nodes[-1]), len(energies)))
     with threadpool_limits(1, "blas"):
         steps = [_increments(layer.material, n, space, settings) for layer, n in zip(stack.layers, nodes, strict=True)]
         m = stack.substrate
-        bare = half_space(operators(m, space, settings.inelastic_deflection), m.density_g_cm3)
+        bare = half_space(operators(m, space, settings.elastic), m.density_g_cm3)
         upper = _UpperLayer(steps[-1], space, energies, detector)
         for k, reflection in enumerate(_reflections(steps[:-1], bare)):
             values[k] = upper.signal_on(reflection)
@@ -206,7 +206,7 @@ def solve_nodes(
 
 def _increments(material: Material, nodes: np.ndarray, space: PhaseSpace, settings: Settings) -> list[Slab]:
     """The slab between each two nodes; equal steps share one."""
-    medium = operators(material, space, settings.inelastic_deflection)
+    medium = operators(material, space, settings.elastic)
     known: dict[float, Slab] = {}
     for step in np.diff(nodes):
         if round(step, 9) not in known:
@@ -232,14 +232,18 @@ class _UpperLayer:
         self, steps: list[Slab], space: PhaseSpace, energies_kev: np.ndarray, detector: BackscatterDetector
     ) -> None:
         rows, response = space.evaluation(energies_kev, detector.cosine), detector.weights(space)
-        slabs = [steps[0]]
-        for step in steps[1:]:
-            slabs.append(add(step, slabs[-1]))
         self.rows, self.response = rows, response
-        self.reflection = np.stack([s.reflection for s in slabs])
-        self.entering = np.stack([s.transmission @ response for s in slabs])  # (i, n)
-        self.own = np.stack([rows @ (s.reflection @ response) for s in slabs])  # (i, e)
-        self.leaving = np.stack([rows @ s.transmission for s in slabs])  # (i, e, n)
+        self.reflection = np.empty((len(steps), space.size, space.size))
+        self.entering = np.empty((len(steps), space.size))
+        self.own = np.empty((len(steps), len(rows)))
+        self.leaving = np.empty((len(steps), *rows.shape))
+        whole = steps[0]
+        for i, step in enumerate(steps):
+            whole = add(step, whole) if i else step
+            self.reflection[i] = whole.reflection
+            self.entering[i] = whole.transmission @ response
+            self.own[i] = rows @ (whole.reflection @ response)
+            self.leaving[i] = rows @ whole.transmission
         self.before: list[np.ndarray] = [self.entering, self.entering]
 
     def signal_on(self, reflection: np.ndarray) -> np.ndarray:

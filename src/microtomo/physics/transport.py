@@ -16,14 +16,15 @@ from microtomo.materials import Material, find_material
 from microtomo.physics.backscatter_detector import BackscatterDetector
 from microtomo.physics.cross_sections import HIGHEST_KEV
 from microtomo.physics.quadrature import PhaseSpace
-from microtomo.physics.slabs import Slab, add_below, change_with_thickness, half_space, operators, slab
+from microtomo.physics.slabs import MOTT, Elastic, Slab, add_below, change_with_thickness, half_space, operators, slab
 
 Layers: TypeAlias = Sequence[tuple[str | Material, float | None]]
 """Material (or the name of a known one) and thickness [nm], top to bottom; the last one is the substrate, None."""
 
-_MOST_LAYERS = 4
+_MOST_LAYERS = 4  # as of a stack
 _THICKEST_NM = 1e6  # 1 mm: beyond the range of electrons in any solid at 50 keV
 
+_ANNULAR_ANGLES = 10  # annuli 10 to 20 degrees wide are then within 0.5 % of 16 directions
 _FINER_BELOW_KEV, _FINER = 4.0, 1.5  # with 20 intervals up to 35 keV, eta at 1.5 keV is 0.7 % off, with 30 0.1 %
 
 LOWEST_BEAM_KEV = 0.5
@@ -39,13 +40,14 @@ class Settings:
 
     With 20 and 8 eta is within 0.1 %, and signal over bare substrate within 0.05 %, of 40 and 14 at 5 to 35 keV
     (``python benchmarks/physics.py convergence``). Below 4 keV the intervals become half as many again.
-    ``inelastic_deflection``: elastic cross-sections times (Z + 1)/Z. It lowers the mean deviation from measured
-    backscatter coefficients, and the difference is a measure of what the physics does not know.
+    ``elastic``: tabulated Mott cross-sections, by default times (Z + 1)/Z for the deflection in inelastic collisions,
+    which lowers the mean deviation from measured backscatter coefficients; or Browning's family. Their differences
+    are a measure of what the physics does not know.
     """
 
     intervals: int = 20
     angles: int = 8
-    inelastic_deflection: bool = True
+    elastic: Elastic = MOTT
 
     def __post_init__(self) -> None:
         if self.intervals < 20 or self.intervals % 20 or not 2 <= self.angles <= 16:
@@ -95,12 +97,12 @@ def signal_and_slopes(
     settings = settings or Settings()
     materials, thickness = checked_layers(layers)
     energies = checked_energies(energies_kev)
-    space = phase_space(energies, settings)
+    space = phase_space(energies, settings, detector)
     with threadpool_limits(1, "blas"):
-        media = [operators(m, space, settings.inelastic_deflection) for m in materials]
+        media = [operators(m, space, settings.elastic) for m in materials]
         slabs = [slab(o, d, m.density_g_cm3) for o, d, m in zip(media, thickness, materials, strict=False) if d > 0]
         present = [k for k, d in enumerate(thickness) if d > 0]
-        below = [_substrate(materials[-1], space, settings.inelastic_deflection)]
+        below = [_substrate(materials[-1], space, settings.elastic)]
         for upper in reversed(slabs):
             below.insert(0, add_below(upper, below[0]))
         down = detector.weights(space)
@@ -150,15 +152,17 @@ def checked_energies(energies_kev: ArrayLike) -> np.ndarray:
     return energies
 
 
-def phase_space(energies_kev: np.ndarray, settings: Settings) -> PhaseSpace:
-    """The grid for these beam energies: it ends at the highest of them, and is finer where the lowest is low."""
+def phase_space(energies_kev: np.ndarray, settings: Settings, detector: BackscatterDetector) -> PhaseSpace:
+    """The grid for these beam energies: it ends at the highest of them, and is finer where the lowest is low and
+    where exit angles matter."""
     finer = _FINER if energies_kev.min() < _FINER_BELOW_KEV else 1.0
-    return PhaseSpace(float(energies_kev.max()), round(settings.intervals * finer), settings.angles)
+    angles = max(settings.angles, _ANNULAR_ANGLES) if detector.annular else settings.angles
+    return PhaseSpace(float(energies_kev.max()), round(settings.intervals * finer), angles, detector.annular)
 
 
-@lru_cache(maxsize=16)
-def _substrate(material: Material, space: PhaseSpace, inelastic_deflection: bool) -> np.ndarray:
-    return half_space(operators(material, space, inelastic_deflection), material.density_g_cm3)
+@lru_cache(maxsize=8)
+def _substrate(material: Material, space: PhaseSpace, elastic: Elastic) -> np.ndarray:
+    return half_space(operators(material, space, elastic), material.density_g_cm3)
 
 
 def into(upper: Slab, reflection: np.ndarray, rows: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

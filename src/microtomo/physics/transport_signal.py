@@ -12,8 +12,9 @@ from microtomo.materials import Material
 from microtomo.physics.attenuation import transmitted_share
 from microtomo.physics.backscatter_detector import BackscatterDetector
 from microtomo.physics.forward import ForwardModel, Progress, register_forward
+from microtomo.physics.slabs import ELASTIC, MOTT, Elastic
 from microtomo.physics.table import SignalTable, signal_table
-from microtomo.physics.transport import ETA, backscatter_coefficient
+from microtomo.physics.transport import ETA, Settings, backscatter_coefficient
 
 
 @register_forward(
@@ -25,20 +26,21 @@ from microtomo.physics.transport import ETA, backscatter_coefficient
 class Transport(ForwardModel):
     """Electron transport from tabulated cross-sections: no base signals, any element or compound.
 
-    ``detector`` is what the backscattered electrons are counted by. The first use of a stack, its energies and its
-    detector makes a table (seconds for one or two layers), which the user's cache keeps.
+    ``detector`` is what the backscattered electrons are counted by, ``elastic`` the cross-sections. The first use of a
+    stack, its energies and its detector makes a table (seconds for one or two layers), which the user's cache keeps.
     """
 
     detector: BackscatterDetector = ETA
+    elastic: Elastic = MOTT
 
     @property
     def table(self) -> SignalTable:
         """The table of the stack. Raises MicrotomoError as :func:`signal_table`."""
-        return signal_table(self.stack, detector=self.detector)
+        return signal_table(self.stack, detector=self.detector, elastic=self.elastic)
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Make the table, where it is not there yet."""
-        signal_table(self.stack, detector=self.detector, progress=progress)
+        signal_table(self.stack, detector=self.detector, elastic=self.elastic, progress=progress)
 
     def __call__(self, thickness: Tensor) -> Tensor:
         """See :meth:`ForwardModel.__call__`."""
@@ -49,17 +51,19 @@ class Transport(ForwardModel):
         return self.table.fast(thickness)
 
     def doubt(self, thickness: Tensor) -> Tensor:
-        """Difference of two honest choices: elastic cross-sections as tabulated, or times (Z + 1)/Z for the deflection
-        in inelastic collisions, which fits the measured bulk coefficients better."""
-        plain = signal_table(self.stack, detector=self.detector, inelastic_deflection=False)
-        points = thickness.detach()[:, None]
-        return (plain(points) / self.table(points)).log()[:, 0]
+        """Differences to the other two honest choices of elastic cross-sections: to Browning's family, .7 % rms over 0
+        to 15 nm of gold under 0 to 150 nm of aluminium on silicon, and to Mott's without (Z + 1)/Z, 1.5 %."""
+        points, here = thickness.detach()[:, None], self.table(thickness.detach()[:, None])
+        others = [signal_table(self.stack, detector=self.detector, elastic=e) for e in ELASTIC if e != self.elastic]
+        return torch.stack([(other(points) / here).log()[:, 0] for other in others])
 
     def bulk_signal(self) -> Tensor:
         """Ratio of the bulk materials' backscatter coefficients to the substrate's."""
 
         def bulk(material: Material) -> np.ndarray:
-            return backscatter_coefficient([(material, None)], self.energies_kev, detector=self.detector)
+            settings = Settings(elastic=self.elastic)
+            layers = [(material, None)]
+            return backscatter_coefficient(layers, self.energies_kev, detector=self.detector, settings=settings)
 
         substrate = bulk(self.stack.substrate)
         return torch.from_numpy(np.stack([bulk(layer.material) / substrate for layer in self.stack.layers]))

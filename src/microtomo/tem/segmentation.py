@@ -82,7 +82,7 @@ def segment(
     method of another task and options that it does not have.
     """
     chosen = segmenter(method, task)
-    preparation = preparation_of(chosen)
+    preparation = preparation_of(get_task(chosen.task))
     pixels = checked(image, preparation.smallest_px)
     n = _binning(pixels, preparation) if binning is None else binning
     if n < 1 or min(pixels.shape) // n < preparation.smallest_px:
@@ -118,12 +118,11 @@ def segmenter(method: str | None = None, task: str | None = None) -> Method:
     return chosen
 
 
-def preparation_of(method: Method) -> Preparation:
-    """How the images of a method's task are prepared."""
-    preparation = get_task(method.task).preparation
-    if preparation is None:
-        raise MicrotomoError(f"task {method.task} does not say how its images are prepared: give it a Preparation")
-    return preparation
+def preparation_of(task: Task) -> Preparation:
+    """How the images of a task are prepared."""
+    if task.preparation is None:
+        raise MicrotomoError(f"task {task.name} does not say how its images are prepared: give it a Preparation")
+    return task.preparation
 
 
 def _binning(pixels: np.ndarray, preparation: Preparation) -> int:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.nexus import INDEX
 from microtomo.io.sources import open_scan
 from microtomo.seeds import Stream, derive_seed
-from microtomo.simulate.shards import INDEX
-from microtomo.training.batch import Batch
-from microtomo.training.config import TrainConfig
+from microtomo.training.scan_samples import ScanBatch
+
+if TYPE_CHECKING:
+    from microtomo.training.scans import ScanRun
 
 
-class StoredScans(Dataset[Batch]):
+class StoredScans(Dataset[ScanBatch]):
     """One split of a data set that `microtomo generate` wrote, in an order of its own for each epoch.
 
     Raises MicrotomoError for a folder without that split, samples without thickness, another stack or forward model.
     """
 
-    def __init__(self, config: TrainConfig, split: str, epoch: int) -> None:
+    def __init__(self, config: ScanRun, split: str, epoch: int) -> None:
         assert config.data.path is not None
         self.path = index_of(config.data.path, split)
         network = config.network
@@ -50,13 +53,13 @@ class StoredScans(Dataset[Batch]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, i: int) -> Batch:
+    def __getitem__(self, i: int) -> ScanBatch:
         number = int(self.order[i])
         with open_scan(self.path) as source:
             scan = source.read(slice(number, number + 1))
         signal, truth = torch.as_tensor(scan.data[0]).float(), torch.as_tensor(np.asarray(scan.truth)[0]).float()
         seed = derive_seed(self.seed, Stream.SHUFFLE, self.epoch << 24 | number, 1) >> 1
-        return Batch(signal, truth, torch.tensor(self.noise), torch.tensor(seed))
+        return ScanBatch(signal, truth, torch.tensor(self.noise), torch.tensor(seed))
 
 
 def index_of(path: Path, split: str) -> Path:

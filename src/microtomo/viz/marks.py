@@ -13,10 +13,9 @@ from microtomo.registry import LabelClass
 from microtomo.tem.measurement import Lines, Mark, Measured, Outlines, Points, Scale
 from microtomo.viz.colours import rgb
 from microtomo.viz.figures import new_figure, styled
-from microtomo.viz.micrographs import grey
+from microtomo.viz.micrographs import OPACITY, grey
 
 Extent = tuple[float, float, float, float]
-_SHADE = 0.35  # opacity of a class over the image
 
 
 @styled
@@ -46,7 +45,7 @@ def _shade(axes: Axes, labels: np.ndarray, classes: Sequence[LabelClass], extent
     shade = np.zeros((*labels.shape, 4), dtype=np.float32)
     for number, label in enumerate(classes):
         if label.colour is not None:
-            shade[labels == number] = (*(np.array(rgb(label.colour)) / 255), _SHADE)
+            shade[labels == number] = (*(np.array(rgb(label.colour)) / 255), OPACITY)
     if shade.any():
         axes.imshow(shade, extent=extent)
 

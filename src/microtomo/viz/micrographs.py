@@ -11,7 +11,8 @@ from microtomo.registry import LabelClass
 from microtomo.viz.colours import rgb
 
 _ERRORS = np.array([(0, 0, 0), (220, 0, 0), (0, 60, 255), (255, 255, 255), (240, 228, 66)], dtype=np.uint8)
-_OPACITY = 0.35  # of a class over the image
+OPACITY = 0.35
+"""Of the colour of a class over the image."""
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -29,7 +30,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, classes: Sequence[LabelClass]
     for number, label in enumerate(classes):
         if label.colour is not None:
             inside, colour = labels == number, np.array(rgb(label.colour), dtype=np.float32)
-            picture[inside] = (1 - _OPACITY) * picture[inside] + _OPACITY * colour
+            picture[inside] = (1 - OPACITY) * picture[inside] + OPACITY * colour
             picture[inside & ~binary_erosion(inside, border_value=1)] = colour
     return np.asarray(picture, dtype=np.uint8)
 

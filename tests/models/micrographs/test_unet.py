@@ -7,10 +7,11 @@ from pydantic import ValidationError
 
 from microtomo.errors import MicrotomoError
 from microtomo.metrics import mask_scores
-from microtomo.models.micrographs.network import ARCHITECTURES, SEGMENTERS, run, shipped
-from microtomo.models.micrographs.unet import MicrographUNet, UNetConfig
-from microtomo.models.scans.network import NetworkConfig, SemNetwork
-from microtomo.models.weights import card_of, save_weights
+from microtomo.models.architectures import architectures, build_network
+from microtomo.models.micrographs.network import run
+from microtomo.models.micrographs.unet import UNetConfig
+from microtomo.models.scans.network import NetworkConfig
+from microtomo.models.weights import read_card, save_weights, shipped_weights
 from microtomo.registry import get_method
 from microtomo.tem.illumination import normalise
 
@@ -18,7 +19,8 @@ from microtomo.tem.illumination import normalise
 def small(seed=3, **settings):
     """A network whose every weight and running mean is random, ready to use."""
     torch.manual_seed(seed)
-    network = MicrographUNet(UNetConfig(**{"architecture": "graphene-unet", "blocks": 3, "features": 4, **settings}))
+    shape = {"architecture": "graphene-unet", "blocks": 3, "features": 4, **settings}
+    network = build_network(UNetConfig(**shape))
     with torch.no_grad():
         for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
             norm.running_mean.normal_(0, 0.1)
@@ -43,12 +45,12 @@ def rise(below, out):
 def test_the_published_network_has_the_size_of_its_drawing():
     down = double(1, 32) + double(32, 64) + double(64, 128) + double(128, 256)
     up = rise(256, 128) + double(256, 128) + rise(128, 64) + double(128, 64) + rise(64, 32) + double(64, 32)
-    published = MicrographUNet(UNetConfig(architecture="graphene-unet-7"))
+    published = build_network(UNetConfig(architecture="graphene-unet-7"))
     assert published.parameters_count == down + up + 2 * 32 + 2
     assert not [m for m in published.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     with torch.device("meta"):
-        original = MicrographUNet(UNetConfig(architecture="graphene-unet-9"))
-        own = MicrographUNet(UNetConfig(architecture="graphene-unet"))
+        original = build_network(UNetConfig(architecture="graphene-unet-9"))
+        own = build_network(UNetConfig(architecture="graphene-unet"))
     assert [len(original.down), original.down[0][0].out_channels, original.down[-1][0].out_channels] == [5, 64, 1024]
     assert own.parameters_count * 2 < 2.5e6  # bytes of its weights
 
@@ -112,7 +114,7 @@ def test_mean_and_deviation_are_those_of_the_flips():
         run(network, image, 3, {})
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [a.name for a in architectures().values() if a.config is UNetConfig])
 def test_weights_of_a_run_serve_the_method(tmp_path, name):
     network = small(architecture=name)
     save_weights(tmp_path / "w.safetensors", network, {})
@@ -126,15 +128,15 @@ def test_weights_of_another_network_are_refused(tmp_path):
     save_weights(path, small(architecture="graphene-unet-7"), {})
     with pytest.raises(MicrotomoError, match="are of graphene-unet-7: use --method graphene-unet-7"):
         get_method("graphene-unet").run(counts(), weights=path)
-    save_weights(path, SemNetwork(NetworkConfig(architecture="conv3", width=4)), {})
-    with pytest.raises(MicrotomoError, match="for network 'conv3', which this version does not know"):
+    save_weights(path, build_network(NetworkConfig(architecture="conv3", width=4)), {})
+    with pytest.raises(MicrotomoError, match="are of conv3, a network for task layers"):
         get_method("graphene-unet").run(counts(), weights=path)
 
 
 def test_a_network_without_weights_says_what_to_do(monkeypatch, tmp_path):
     with pytest.raises(MicrotomoError, match="has no weights in the package: use"):
         get_method("graphene-unet-9").run(counts())
-    monkeypatch.setattr("microtomo.models.micrographs.network.FOLDER", tmp_path)
+    monkeypatch.setattr("microtomo.models.weights.FOLDER", tmp_path)
     with pytest.raises(MicrotomoError, match="use bragg or local-std, or train it"):
         get_method("graphene-unet").run(counts())
     assert not get_method("graphene-unet").ready("published")
@@ -160,8 +162,8 @@ def test_the_shipped_network_knows_synthetic_images_that_it_never_saw():
 
 
 def test_shipped_weights_are_small_and_say_where_they_come_from():
-    path = shipped("graphene-unet")
+    path = shipped_weights("graphene-unet")
     assert path.stat().st_size < 2.5e6
-    config, card = card_of(path, SEGMENTERS)
+    config, card = read_card(path)
     assert config.architecture == "graphene-unet"
     assert {"data", "optimiser", "seed", "samples", "training_seconds", "machine", "versions"} <= set(card)

@@ -8,7 +8,8 @@ import torch
 from microtomo.inverse.problem import Problem
 from microtomo.materials import load_stack
 from microtomo.models.scans.evidence import NOISES, Levels, Weighing, evidence_within, level_shares
-from microtomo.models.scans.heads import LevelsHead, VoxelHead
+from microtomo.models.scans.heads.levels import LevelsHead
+from microtomo.models.scans.heads.voxels import VoxelHead
 from microtomo.physics.forward import backscatter, forward_model
 
 STACK = load_stack("au-al-si")

@@ -6,7 +6,9 @@ import torch
 from microtomo.inverse.problem import Problem
 from microtomo.materials import load_stack
 from microtomo.models.scans.columns import column_counts, column_posterior
-from microtomo.models.scans.heads import LevelsHead, ThicknessHead, VoxelHead, level_step
+from microtomo.models.scans.heads.levels import LevelsHead, level_step
+from microtomo.models.scans.heads.thickness import ThicknessHead
+from microtomo.models.scans.heads.voxels import VoxelHead
 from microtomo.physics.forward import backscatter, forward_model
 
 STACK = load_stack("au-al-si")

@@ -7,13 +7,13 @@ import torch
 
 from microtomo.inverse.problem import Problem
 from microtomo.materials import load_stack, make_stack
-from microtomo.models.scans.network import ARCHITECTURES, NetworkConfig, SemNetwork
+from microtomo.models.architectures import architectures, build_network
+from microtomo.models.scans.network import NetworkConfig
 from microtomo.physics.forward import backscatter, forward_model
 from microtomo.registry import list_methods
-from microtomo.training.losses import loss_of
 
 STACK = load_stack("au-al-si")
-NAMES = sorted(ARCHITECTURES)
+NAMES = sorted(a.name for a in architectures().values() if a.config is NetworkConfig)
 KINDS = [("signal", "published"), ("components", "posterior")]
 
 
@@ -24,7 +24,7 @@ def config_of(name, input_kind="components", head="posterior", **settings):
 
 def network_of(name, *kinds, **settings):
     torch.manual_seed(0)
-    return SemNetwork(config_of(name, *kinds, **settings)).eval()
+    return build_network(config_of(name, *kinds, **settings)).eval()
 
 
 @cache
@@ -47,7 +47,7 @@ def estimate(network, signal, noise=0.02):
 def test_all_published_networks_are_registered_with_their_scores():
     learned = {m.name: m.published_score("test set") for m in list_methods(task="layers") if m.learned}
     assert learned == {"conv3": 0.633, "unet": 0.953, "stacked-unet": 0.909, "unet3d": 0.620, "uvnet": 0.938}
-    assert set(learned) == set(ARCHITECTURES)
+    assert set(learned) == set(NAMES)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_all_published_networks_are_registered_with_their_scores():
 )
 def test_published_size(name, fewest, most):
     with torch.device("meta"):
-        assert fewest < SemNetwork(NetworkConfig(architecture=name)).parameters_count < most
+        assert fewest < build_network(NetworkConfig(architecture=name)).parameters_count < most
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,12 +113,12 @@ def test_one_batch_is_learnt_by_heart(name, kinds):
     """After a few dozen steps on one noise-free scan the loss has fallen and the voxels come out right."""
     thickness, signal = pads()
     torch.manual_seed(3)
-    network = SemNetwork(config_of(name, *kinds, width=16, levels=2)).train()
+    network = build_network(config_of(name, *kinds, width=16, levels=2)).train()
     noise = torch.tensor([0.02])
     optimiser = torch.optim.AdamW(network.parameters(), 1e-2)
     first = None
     for _ in range(60):
-        loss = loss_of(network, network.supervised(signal, noise), thickness)
+        loss = network.loss(signal, noise, thickness)
         first = float(loss.detach()) if first is None else first
         optimiser.zero_grad()
         loss.backward()

@@ -1,5 +1,1 @@
-"""Networks for micrographs, one architecture a file; importing this room registers them all."""
-
-from microtomo.registry import discover
-
-discover(__name__)
+"""Networks for micrographs, one architecture a file."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
-from pydantic import Field, ModelWrapValidatorHandler, model_validator
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 
 from microtomo.errors import MicrotomoError
 from microtomo.inverse.tiling import joined, tiles
-from microtomo.models.scans.network import Shape
-from microtomo.models.weights import FOLDER, Family, network_of
-from microtomo.registry import Published, get_method, get_task, list_methods, register
+from microtomo.models.architectures import Network, Shape, add_architecture, architecture
+from microtomo.models.weights import load_network, shipped_weights
+from microtomo.registry import Published, get_task, register
 from microtomo.tem.segmentation import Segmentation, preparation_of
 
 SYMMETRIES = (1, 2, 4, 8)
@@ -26,27 +25,21 @@ SYMMETRIES = (1, 2, 4, 8)
 class SegmenterConfig(Shape):
     """What decides a network's shape, its settings by architecture in a class derived from this.
 
-    Given as a table, it becomes the configuration of its ``architecture``, which fills in what is left open.
-    ``classes``: those of the architecture's task.
+    ``classes``: those of the architecture's task where none are given.
     """
 
     classes: Annotated[int, Field(ge=2, le=255)] = 2
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _of_architecture(cls, given: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-        known = ARCHITECTURES.get(str(given.get("architecture"))) if isinstance(given, dict) else None
-        if known is None:
-            return handler(given)
-        if not issubclass(cls, known.config):
-            return known.config.model_validate(given)
-        return handler({"classes": len(get_task(known.task).classes), **known.own, **given})
+    def of_task(cls, task: str) -> dict[str, Any]:
+        """As many classes as the task has."""
+        return {"classes": len(get_task(task).classes)}
 
 
-class SegmenterNetwork(nn.Module):
+class SegmenterNetwork(Network):
     """What an architecture file derives from: normalised images (n, 1, y, x) in, logits (n, c, y, x) out.
 
-    Built from its configuration, which it keeps as ``config``; takes images of any size.
+    Built from its configuration; takes images of any size.
     """
 
     config: SegmenterConfig
@@ -64,53 +57,13 @@ class SegmenterNetwork(nn.Module):
             parts.append((probabilities, rows.start + keep_rows.start))
         return joined(parts)
 
-    @property
-    def parameters_count(self) -> int:
-        """Number of parameters."""
-        return sum(p.numel() for p in self.parameters())
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A network by name: its task, its class, that of its configuration, and its own choice of what one leaves open."""
-
-    task: str
-    build: Callable[[Any], SegmenterNetwork]
-    config: type[SegmenterConfig]
-    own: Mapping[str, Any]
-
-
-ARCHITECTURES: dict[str, Architecture] = {}
-
-
-def build_segmenter(config: SegmenterConfig) -> SegmenterNetwork:
-    """The network of a configuration, its weights random."""
-    return ARCHITECTURES[config.architecture].build(config)
-
-
-SEGMENTERS = Family(SegmenterConfig, build_segmenter, ARCHITECTURES.keys())
-
-
-def shipped(name: str) -> Path:
-    """Path of the weights that come with the package. Raises MicrotomoError where there are none."""
-    path = FOLDER / f"{name}.safetensors"
-    if path.is_file():
-        return path
-    methods = list_methods(task=ARCHITECTURES[name].task)
-    others = [m.name for m in methods if not m.learned or (FOLDER / f"{m.name}.safetensors").is_file()]
-    use = f"use {' or '.join(others)}, or " if others else ""
-    raise MicrotomoError(
-        f"{name} has no weights in the package: {use}train it with `microtomo train {name} --data FOLDER` and give "
-        "--set weights=FILE"
-    )
-
 
 def run(network: SegmenterNetwork, image: np.ndarray, symmetries: int, options: dict[str, Any]) -> Segmentation:
     """Segment an image (y, x) of counts: mean probabilities over symmetries of the square, and their deviation."""
     if symmetries not in SYMMETRIES:
         raise MicrotomoError(f"symmetries {symmetries}: choose 1, 2, 4 or 8")
     name = network.config.architecture
-    normalised = torch.from_numpy(preparation_of(get_method(name)).normalise(image))
+    normalised = torch.from_numpy(preparation_of(get_task(architecture(name).task)).normalise(image))
     device = next(network.parameters()).device
     with torch.inference_mode():
         views = torch.stack(list(_views(network, normalised.to(device), symmetries))).cpu()
@@ -156,13 +109,10 @@ def segmenter(
     """
 
     def add(build: Built) -> Built:
-        ARCHITECTURES[name] = Architecture(task, build, config, own)
+        add_architecture(name, task, config, build, **own)
 
         def method(image: np.ndarray, *, symmetries: int = 8, weights: str | Path | None = None) -> Segmentation:
-            network = network_of(shipped(name) if weights is None else weights, SEGMENTERS)
-            if network.config.architecture != name:
-                other = network.config.architecture
-                raise MicrotomoError(f"{weights}: these weights are of {other}: use --method {other}")
+            network = load_network(shipped_weights(name) if weights is None else weights, SegmenterNetwork, name)
             return run(network, image, symmetries, {} if weights is None else {"weights": str(weights)})
 
         method.__doc__ = f"""{summary or (build.__doc__ or "").strip().splitlines()[0]}
@@ -170,7 +120,9 @@ def segmenter(
         ``symmetries``: 1, 2, 4 or 8 of the square's, over which the probabilities are averaged; their deviation over
         them is the uncertainty. ``weights``: those of a training run, else those that come with the package.
         """
-        register(name, task=task, citation=citation, published=published, weights=lambda forward: shipped(name))(method)
+        register(name, task=task, citation=citation, published=published, weights=lambda _: shipped_weights(name))(
+            method
+        )
         return build
 
     return add

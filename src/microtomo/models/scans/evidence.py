@@ -1,4 +1,4 @@
-"""What a network found, weighed with what the scan itself says of every pixel."""
+"""A network's opinion, weighed with what the scan itself says of every pixel."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def weigh(
     pixels = height * width
     size = max(64, _CHUNK // len(grid))
     parts = [slice(i, min(i + size, pixels)) for i in range(0, pixels, size)]
-    found = []
+    images = []
     for i in range(count):
         spectra, noise = signal[i].flatten(1), float(problem.noise[i])
 
@@ -141,8 +141,8 @@ def weigh(
             if share is not None:
                 p = p.mul_(share)
             pieces.append((best, spread.clamp_min(0).sqrt(), most_probable_volume(p, cut, problem)))
-        found.append([torch.cat(field, 1) for field in zip(*pieces, strict=True)])
-    thickness, deviation, volume = (torch.stack(field) for field in zip(*found, strict=True))
+        images.append([torch.cat(field, 1) for field in zip(*pieces, strict=True)])
+    thickness, deviation, volume = (torch.stack(field) for field in zip(*images, strict=True))
     shape = (height, width)
     return (
         thickness.reshape(count, -1, *shape),

@@ -6,25 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+import torch
+from pydantic import AfterValidator, AliasChoices, Field
 from torch import Tensor, nn
 
 from microtomo.errors import MicrotomoError, nearest
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.inverse.tiling import joined, tiles
 from microtomo.materials import GivenStack, load_stack
+from microtomo.models.architectures import Network, Shape, add_architecture
 from microtomo.models.blocks import INPUTS
-from microtomo.models.scans.heads import LevelsHead, ThicknessHead, VoxelHead
+from microtomo.models.scans.head import CalibrationScans, head_class, head_names
+from microtomo.models.weights import load_network, shipped_weights
 from microtomo.physics.forward import ForwardModel, ForwardName, forward_model
 from microtomo.registry import Published, register
 
 
-class Shape(BaseModel):
-    """What decides a network's shape, of whatever task: its architecture, and more in each family of networks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    architecture: str
+def _known_head(name: str) -> str:
+    if name not in head_names():
+        raise ValueError(f"unknown head {name!r}; {nearest(name, head_names())}")
+    return name
 
 
 class NetworkConfig(Shape):
@@ -32,8 +33,8 @@ class NetworkConfig(Shape):
 
     ``width``: channels of the first level, None for the published number; ``levels``: poolings, None for the
     published number; ``widest``: most channels of a level, None for no limit; ``input``: the ``signal`` as
-    published, or the ``components`` that physics gives it; ``head``: what was ``published``, or a ``posterior`` over
-    levels of thickness (2D) or columns of voxels (3D).
+    published, or the ``components`` that physics gives it; ``head``: what was ``published``, a ``posterior`` over
+    levels of thickness (2D) or columns of voxels (3D), or another head by name.
     """
 
     stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
@@ -42,7 +43,7 @@ class NetworkConfig(Shape):
     levels: Annotated[int, Field(ge=1, le=6)] | None = None
     widest: Annotated[int, Field(ge=2, le=2048)] | None = None
     input: Literal["signal", "components"] = "signal"
-    head: Literal["published", "posterior"] = "published"
+    head: Annotated[str, AfterValidator(_known_head)] = "published"
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     depth: Annotated[int, Field(ge=1, le=256)] = 16
     voxel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
@@ -69,29 +70,23 @@ class Body(nn.Module):
         return [self(x)]
 
 
-ARCHITECTURES: dict[str, type[Body]] = {}
-
-
-class SemNetwork(nn.Module):
+class SemNetwork(Network):
     """Input layer, body of the architecture, and head. Signal (n, e, y, x) and noise (n,) in, the head's output out."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    config: NetworkConfig
+
+    def __init__(self, config: NetworkConfig, body: type[Body]) -> None:
         super().__init__()
-        if config.architecture not in ARCHITECTURES:
-            raise MicrotomoError(
-                f"unknown network {config.architecture!r}; {nearest(config.architecture, list(ARCHITECTURES))}"
-            )
         self.config = config
-        body = ARCHITECTURES[config.architecture]
         self.input = INPUTS[config.input](config.forward_model)
-        self.head: ThicknessHead | LevelsHead | VoxelHead
-        if body.volumetric:
-            self.head = VoxelHead(config.stack, config.depth, config.voxel_nm, body.with_empty)
-        elif config.head == "posterior":
-            self.head = LevelsHead(config.stack)
-        else:
-            self.head = ThicknessHead(config.stack)
+        head = head_class(config.head, body.volumetric)
+        self.head = head(config.stack, config.depth, config.voxel_nm, body.with_empty)
         self.body = body(self.input.channels, self.head.channels, config)
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The body alone: the input layer stays what physics makes it for the forward model."""
+        return self.body
 
     def forward(self, signal: Tensor, noise: Tensor) -> Tensor:
         output: Tensor = self.body(self.input(signal, noise))
@@ -107,32 +102,35 @@ class SemNetwork(nn.Module):
         parts = []
         for rows, columns, keep_rows, keep_columns in tiles(*signal.shape[-2:]):
             piece = signal[..., rows, columns]
-            found = self.head.estimate(self(piece, noise), piece, problem)
-            fields = (found.thickness, found.uncertainty, found.volume, found.converged)
+            e = self.head.estimate(self(piece, noise), piece, problem)
+            fields = (e.thickness, e.uncertainty, e.volume, e.converged)
             parts.append(([field[..., keep_rows, keep_columns] for field in fields], rows.start + keep_rows.start))
         return Estimate(*(joined([(fields[i], row) for fields, row in parts]) for i in range(4)))
 
-    @property
-    def parameters_count(self) -> int:
-        """Number of parameters."""
-        return sum(p.numel() for p in self.parameters())
+    def loss(self, signal: Tensor, noise: Tensor, thickness: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean loss of all supervised outputs (report, "Stacked UNet": mean over the stacks) against (n, l, y, x) [nm];
+        ``weights`` (l,) of the layers average 1, equal when not given."""
+        weights = thickness.new_ones(thickness.shape[1]) if weights is None else weights
+        return torch.stack([self.head.loss(o, thickness, weights) for o in self.supervised(signal, noise)]).mean()
+
+    def calibrate(self, source: CalibrationScans) -> None:
+        """Set the buffers of the head, once the weights are final."""
+        self.eval()
+        with torch.inference_mode():
+            self.head.calibrate(self, source)
 
 
 def network(name: str, *, citation: str, published: Published) -> Callable[[type[Body]], type[Body]]:
     """Decorator that makes a :class:`Body` an architecture and a method of the registry under ``name``."""
 
     def add(body: type[Body]) -> type[Body]:
-        ARCHITECTURES[name] = body
+        add_architecture(name, "layers", NetworkConfig, lambda config: SemNetwork(config, body))
 
         def shipped(forward: str) -> Path:
-            from microtomo.models.weights import shipped_weights
-
             return shipped_weights(name, forward)
 
         def run(signal: Tensor, problem: Problem, *, weights: str | Path | None = None) -> Estimate:
-            from microtomo.models.weights import load_network
-
-            net = load_network(shipped(problem.forward.name) if weights is None else weights)
+            net = load_network(shipped(problem.forward.name) if weights is None else weights, SemNetwork, name)
             _check_fits(net.config, name, problem, weights)
             return net.to(signal.device).estimate(signal, problem)
 
@@ -145,16 +143,12 @@ def network(name: str, *, citation: str, published: Published) -> Callable[[type
 
 def _check_fits(config: NetworkConfig, name: str, problem: Problem, weights: str | Path | None) -> None:
     stack, known = problem.stack, config.stack
-    told = f"{name}: the weights that come with the package" if weights is None else f"{weights}: these weights"
+    which = f"{name}: the weights that come with the package" if weights is None else f"{weights}: these weights"
     advice = f"train your own with `microtomo train {name}`, or use map"
-    if config.architecture != name:
-        raise MicrotomoError(
-            f"{weights}: these weights are of {config.architecture}: use --method {config.architecture}"
-        )
     if config.forward != problem.forward.name:
-        raise MicrotomoError(f"{told} are for forward model {config.forward}, not {problem.forward.name}: {advice}")
+        raise MicrotomoError(f"{which} are for forward model {config.forward}, not {problem.forward.name}: {advice}")
     if tuple(known.energies_kev) != tuple(stack.energies_kev):
         e = known.energies_kev
-        raise MicrotomoError(f"{told} are for {len(e)} energies, {e[0]:g}..{e[-1]:g} keV: {advice}")
+        raise MicrotomoError(f"{which} are for {len(e)} energies, {e[0]:g}..{e[-1]:g} keV: {advice}")
     if known.substrate != stack.substrate or known.layers != stack.layers:
-        raise MicrotomoError(f"{told} are for stack {known.name} ({', '.join(known.symbols)}): {advice}")
+        raise MicrotomoError(f"{which} are for stack {known.name} ({', '.join(known.symbols)}): {advice}")

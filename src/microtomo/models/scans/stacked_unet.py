@@ -9,8 +9,8 @@ from microtomo.models.scans.conv3 import REPORT
 from microtomo.models.scans.network import Body, NetworkConfig, network
 from microtomo.registry import Published
 
-_STACKS = 3
-_TRUNK = 31
+_STACKS = 3  # U-Nets, one after the other
+_TRUNK = 31  # channels between them: as many as the report's energies
 
 
 @network(
@@ -19,13 +19,12 @@ _TRUNK = 31
     published=Published("stacked UNet-to-2d", {"test set": 0.909, "experimental structure": 0.541}),
 )
 class StackedUNet(Body):
-    """Three U-Nets in a row, each supervised: what one found goes, mapped back, into the next one's input."""
+    """Three U-Nets in a row, each supervised: the output of one goes, mapped back, into the next one's input."""
 
     def __init__(self, into: int, out: int, config: NetworkConfig) -> None:
         super().__init__()
         width = config.width or 64
         dropout = 0.5 if config.dropout is None else config.dropout
-        # between the stacks go as many channels as the published scans have energies, however few come in
         trunk = into if config.input == "signal" else _TRUNK
         self.enter = nn.Identity() if trunk == into else nn.Conv2d(into, trunk, 1)
         self.cores = nn.ModuleList(

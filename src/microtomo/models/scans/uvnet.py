@@ -11,8 +11,8 @@ from microtomo.models.scans.conv3 import REPORT
 from microtomo.models.scans.network import Body, NetworkConfig, network
 from microtomo.registry import Published
 
-_POOLINGS = 3
-_SOUND = 80
+_POOLINGS = 3  # of the encoder; the decoder's first volume is as often halved in depth
+_SOUND = 80  # input channels up to which the gradient is right, see _Conv3d
 
 
 @network(

@@ -24,7 +24,8 @@ from microtomo.seeds import Stream
 from microtomo.simulate.samples import draw_structures
 from microtomo.simulate.scans import simulate_scan
 from microtomo.simulate.workers import Advance, unobserved
-from microtomo.training.config import TrainConfig, load_train_config
+from microtomo.training.config import RunConfig
+from microtomo.training.task import load_run
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
 
@@ -74,13 +75,13 @@ class TrainingJob:
 
         return (self.folder(folder) / WEIGHTS).is_file()
 
-    def config(self) -> TrainConfig:
+    def config(self) -> RunConfig:
         """The published output and loss, the signal as input, scans as the report's."""
         layer_weights = None
         if self.ratio is not None:
             gold, aluminium = load_stack(STACK).max_nm
             layer_weights = [gold**2, self.ratio * aluminium**2]  # our loss is in shares of the range, theirs in nm
-        return load_train_config(
+        return load_run(
             self.network,
             network__width=self.width if self.network != "conv3" else None,
             network__dropout=0.0,  # half of so few channels would be too few
@@ -103,10 +104,10 @@ class TrainingJob:
 
     def run(self, folder: Path, advance: Advance = unobserved) -> None:
         """Train, or go on where that was interrupted."""
-        from microtomo.training.run import train
+        from microtomo.training.run import run_training
 
         with contextlib.redirect_stderr(io.StringIO()):  # one bar is enough
-            train(self.config(), self.folder(folder))
+            run_training(self.config(), self.folder(folder))
 
     def curves(self, folder: Path) -> list[dict[str, float]]:
         """Samples, loss, validation_loss and validation_miou after each epoch."""

@@ -15,7 +15,7 @@ from microtomo.inverse.problem import Problem
 from microtomo.solvers.spatial.belief_propagation import beliefs, joint_cost
 
 _WINDOW = 7  # pixels a side that are fitted together
-_STEPS = 3
+_STEPS = 3  # of the fit of a pattern's thicknesses
 _AT_ONCE = 2**22  # misfits held at a time
 _BORDER = 2.0  # nats that a layer's end costs between two neighbours
 _PRICE = 0.1  # nats for each layer that a pixel has: what a fit gains by chance
