@@ -52,8 +52,8 @@ class Transport(ForwardModel):
 
     def doubt(self, thickness: Tensor) -> Tensor:
         """Differences to the other two honest choices of elastic cross-sections, over the square root of two, since each
-        choice may be off by as much: Browning's family (.7 % rms over 0 to 15 nm of gold under 0 to 150 nm of aluminium
-        on silicon), and Mott's without (Z + 1)/Z (1.5 %)."""
+        choice may be off by as much: Browning's family (.7 % rms over 0 to 15 nm of gold under 0 to 150 nm of
+        aluminium on silicon), and Mott's without (Z + 1)/Z (1.5 %)."""
         points, here = thickness.detach()[:, None], self.table(thickness.detach()[:, None])
         others = [signal_table(self.stack, detector=self.detector, elastic=e) for e in ELASTIC if e != self.elastic]
         return torch.stack([(other(points) / here).log()[:, 0] / 2**0.5 for other in others])
