@@ -51,7 +51,7 @@ class Transport(ForwardModel):
         return self.table.fast(thickness)
 
     def doubt(self, thickness: Tensor) -> Tensor:
-        """Differences to the other two honest choices of elastic cross-sections, over the square root of two, since each
+        """Differences to the other two honest choices of elastic cross-sections over the square root of two, since each
         choice may be off by as much: Browning's family (.7 % rms over 0 to 15 nm of gold under 0 to 150 nm of
         aluminium on silicon), and Mott's without (Z + 1)/Z (1.5 %)."""
         points, here = thickness.detach()[:, None], self.table(thickness.detach()[:, None])
