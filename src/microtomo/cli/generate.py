@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from microtomo.cli.options import GivenForward
+from microtomo.cli.options import BeamNm, GivenForward, Spread
 from microtomo.cli.progress import progress, resumable, time_of
 
 
@@ -25,6 +25,8 @@ def generate(
         str | None, typer.Option(help="Kinds with weights: perlin,lithography=0.3; default perlin.")
     ] = None,
     forward: GivenForward = None,
+    spread: Spread = None,
+    beam_nm: BeamNm = None,
     noise: Annotated[float | None, typer.Option(help="Relative Gaussian noise, 0.02 for 2 %; default 0.02.")] = None,
     dose: Annotated[float | None, typer.Option(help="Electrons per pixel and energy, for shot noise.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 (default) or float16 signals.")] = None,
@@ -58,6 +60,8 @@ def generate(
         stack=stack,
         structures=mix,
         forward=forward,
+        spread=spread,
+        beam_fwhm_nm=beam_nm,
         detector__noise=noise,
         detector__electrons_per_pixel=dose,
         dtype=dtype,

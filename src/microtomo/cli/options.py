@@ -18,6 +18,19 @@ GivenForward = Annotated[
 ]
 """The forward model where a file or a configuration may say it."""
 
+Spread = Annotated[
+    str | None,
+    typer.Option(
+        "--spread",
+        metavar="SUBSTRATE|FILE",
+        help="Lateral spread: electrons leave elsewhere than they entered. Name of the substrate, or file of kernels.",
+    ),
+]
+"""Lateral spread of electrons."""
+
+BeamNm = Annotated[float | None, typer.Option("--beam-nm", min=0, help="Beam diameter (FWHM) in nm, with --spread.")]
+"""Diameter of the beam."""
+
 
 def parse_energies(text: str) -> tuple[float, ...]:
     """Energies [keV] from ``5:35`` (step 1, both ends), ``5:35:2`` or ``5,7.5,10``."""

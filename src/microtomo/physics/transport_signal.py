@@ -13,6 +13,7 @@ from microtomo.physics.attenuation import transmitted_share
 from microtomo.physics.backscatter_detector import BackscatterDetector
 from microtomo.physics.forward import ForwardModel, Progress, register_forward
 from microtomo.physics.slabs import ELASTIC, MOTT, Elastic
+from microtomo.physics.spread_physics import SpreadPhysics, spread_physics
 from microtomo.physics.table import SignalTable, signal_table
 from microtomo.physics.transport import ETA, Settings, backscatter_coefficient
 
@@ -49,6 +50,10 @@ class Transport(ForwardModel):
     def fast(self, thickness: np.ndarray) -> np.ndarray:
         """See :meth:`ForwardModel.fast`."""
         return self.table.fast(thickness)
+
+    def spread_physics(self) -> SpreadPhysics:
+        """See :meth:`ForwardModel.spread_physics`; tables of their own, some seconds each at first."""
+        return spread_physics(self.stack, self.detector, self.elastic)
 
     def doubt(self, thickness: Tensor) -> Tensor:
         """Differences to the other two honest choices of elastic cross-sections over the square root of two, since each
