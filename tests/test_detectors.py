@@ -87,9 +87,8 @@ def test_transport_sees_by_the_detector_of_the_stack():
     model = forward_model("transport", stack)
     detector = BackscatterDetector("energy", 2.0, (20, 60), 0.0, 1.2)
     true = np.array(ENERGIES) + 0.2
-    film, bare = (
-        backscatter_coefficient(x, true, detector=detector) for x in ([("Au", 10), ("Si", None)], [("Si", None)])
-    )
+    stacks = ([("Au", 10), ("Si", None)], [("Si", None)], [("Au", None)])
+    film, bare, bulk = (backscatter_coefficient(layers, true, detector=detector) for layers in stacks)
     maps = torch.full((1, 2, 2), 10.0, dtype=torch.float64)
     expected = film / bare * np.array(gain)
     np.testing.assert_allclose(model(maps)[:, 0, 0], expected, rtol=3e-4)
