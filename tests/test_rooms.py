@@ -12,7 +12,10 @@ import pytest
 import microtomo
 
 PACKAGE = Path(microtomo.__file__).parent
-GROUND = ("errors", "elements", "seeds", "materials", "settings", "scan", "study", "voxels", "metrics", "registry")
+GROUND = (
+    *("errors", "elements", "seeds", "detectors", "materials", "settings"),
+    *("scan", "study", "voxels", "metrics", "registry"),
+)
 ROOMS = (
     *("io", "physics", "simulate", "acquisition", "inverse", "solvers", "tem", "models"),
     *("training", "viz", "report", "viewer", "reproduce", "cli"),
