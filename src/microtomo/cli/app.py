@@ -92,6 +92,7 @@ def options(
 
 def _register() -> None:
     # Verb modules are light: what is heavy is imported inside the functions.
+    from microtomo.cli.calibrate import calibrate
     from microtomo.cli.demo import demo
     from microtomo.cli.design import design
     from microtomo.cli.doctor import doctor
@@ -109,7 +110,7 @@ def _register() -> None:
     from microtomo.cli.train import train
     from microtomo.cli.view import view
 
-    scans = (demo, design, generate, train, reconstruct, evaluate, render, view)
+    scans = (demo, design, generate, calibrate, train, reconstruct, evaluate, render, view)
     micrographs = (segment, sort, compress, expand)
     for verb in (*scans, *micrographs, models, doctor):
         app.command(cls=RegistryHelp)(verb)
