@@ -103,9 +103,10 @@ class Problem:
         return np.stack([np.ravel(c) for c in columns], 1)
 
     def doubts(self, values: np.ndarray, logs: Logarithms) -> np.ndarray:
-        """What the physics may be wrong by: directions (f e, m) of the logarithms, each one standard deviation long."""
+        """What the physics may be wrong by, as :meth:`ForwardModel.doubt` says: directions (f e, m) of the logarithms,
+        each one standard deviation long."""
         there = [o.logarithms(self.instrument(values)).signal - logs.signal for o in self.others]
-        return np.stack([d.ravel() for d in there], 1) if there else np.zeros((logs.signal.size, 0))
+        return np.stack([d.ravel() / 2**0.5 for d in there], 1) if there else np.zeros((logs.signal.size, 0))
 
     def solved(self) -> Solution:
         """The best vector: once with the physics' doubt as it is before, and again with that at the optimum."""

@@ -80,17 +80,26 @@ class BackscatterDetector:
         """Whether the detector sees only some of the exit angles."""
         return self.exit_angles_deg != (0.0, 90.0)
 
+    def weight_of(self, energy_kev: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+        """What single electrons count, by exit energy [keV] and cosine of the exit angle, arrays of one shape."""
+        least, most = self.exit_angles_deg
+        angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+        seen = (angle >= least) & ((angle < most) | (most == 90))
+        return np.asarray(seen * self._by_energy(energy_kev), dtype=np.float64)
+
+    def _by_energy(self, energy_kev: np.ndarray) -> np.ndarray:
+        if self.response == "counts":
+            return np.ones_like(energy_kev)
+        return np.asarray(np.maximum(energy_kev - self.threshold_kev, 0) ** self.slope)
+
     def weights(self, space: PhaseSpace) -> np.ndarray:
         """phi- at the surface, the response on the nodes of phase space: (n,).
 
         An annulus is the integral of the polynomial through the current at the nodes, exact for smooth currents.
         """
-        energy = space.energies
-        above = np.maximum(energy - self.threshold_kev, 0)
-        by_energy = above**self.slope if self.response == "energy" else np.ones_like(energy)
         least, most = (math.cos(math.radians(a)) for a in reversed(self.exit_angles_deg))
         mu, weight = space.directions
         x, w = leggauss(len(mu))
         x, w = least + (most - least) * (x + 1) / 2, w * (most - least) / 2
         by_angle = (w * x) @ lagrange(mu, x) / (weight * mu)
-        return np.asarray((by_energy[:, None] * by_angle).ravel())
+        return np.asarray((self._by_energy(space.energies)[:, None] * by_angle).ravel())

@@ -119,7 +119,7 @@ class Films:
             films = []
             for film in self.thickness.T:
                 slabs, below = [], [self.bare]
-                for k in np.flatnonzero(film):
+                for k in np.flatnonzero(film).tolist():
                     material, nm = self.stack.layers[k].material, float(film[k]) * densities[k]
                     if (k, nm) not in known:
                         known[k, nm] = slab(self.media[k], nm, material.density_g_cm3)

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtomo.errors import MicrotomoError
 from microtomo.materials import Material, Stack
 from microtomo.physics.attenuation import transmitted_share
 from microtomo.physics.backscatter_detector import BackscatterDetector
 from microtomo.physics.forward import ForwardModel, Progress, register_forward
 from microtomo.physics.slabs import ELASTIC, MOTT, Elastic
+from microtomo.physics.spread_physics import SpreadPhysics, spread_physics
 from microtomo.physics.table import SignalTable, signal_table
 from microtomo.physics.transport import Settings, backscatter_coefficient
 
@@ -77,12 +79,25 @@ class Transport(ForwardModel):
         signal = self.table.fast(thickness)
         return signal if self.gain is None else signal * self.gain.astype(signal.dtype)[:, None, None]
 
+    def spread_physics(self) -> SpreadPhysics:
+        """See :meth:`ForwardModel.spread_physics`; tables of their own, some seconds each at first.
+
+        Raises MicrotomoError where the stack's detector has a gain, which the spread does not know.
+        """
+        if self.gain is not None:
+            raise MicrotomoError(
+                f"stack {self.stack.name} has a detector with a gain, which lateral spread does not know: divide the "
+                "scan by it, and leave the gain out of the stack"
+            )
+        return spread_physics(self.landing, self.seen_by, self.elastic)
+
     def doubt(self, thickness: Tensor) -> Tensor:
-        """Differences to the other two honest choices of elastic cross-sections: to Browning's family, .7 % rms over 0
-        to 15 nm of gold under 0 to 150 nm of aluminium on silicon, and to Mott's without (Z + 1)/Z, 1.5 %."""
+        """Differences to the other two honest choices of elastic cross-sections over the square root of two, since each
+        choice may be off by as much: Browning's family (.7 % rms over 0 to 15 nm of gold under 0 to 150 nm of
+        aluminium on silicon), and Mott's without (Z + 1)/Z (1.5 %)."""
         points, here = thickness.detach()[:, None], self.table(thickness.detach()[:, None])
         others = [self._table(elastic) for elastic in ELASTIC if elastic != self.elastic]
-        return torch.stack([(other(points) / here).log()[:, 0] for other in others])
+        return torch.stack([(other(points) / here).log()[:, 0] / 2**0.5 for other in others])
 
     def bulk_signal(self) -> Tensor:
         """Ratio of the bulk materials' backscatter coefficients to the substrate's, times gain."""

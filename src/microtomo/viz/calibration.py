@@ -22,7 +22,7 @@ def calibration_figure(calibration: Calibration) -> Figure:
     columns = min(films, _COLUMNS)
     rows = -(-films // columns)
     figure = new_figure(max(4.6, 3.4 * columns), 3.5 * rows + 0.5, f"Calibration of {calibration.stack.name}")
-    parts = np.atleast_1d(figure.subfigures(rows, columns, squeeze=False)).ravel()  # type: ignore[arg-type]
+    parts = np.atleast_1d(figure.subfigures(rows, columns, squeeze=False)).ravel()
     residuals = 100 * (standards.signal / calibration.fitted - 1)
     bars = 100 * standards.deviation
     widest = max(_LEAST_PERCENT, 1.15 * float((np.abs(residuals) + bars).max()), 115 * float(calibration.doubt.max()))
@@ -33,11 +33,11 @@ def calibration_figure(calibration: Calibration) -> Figure:
         axis.plot(energies, calibration.fitted[f], "-", color=colours.METHOD_COLOURS[0], linewidth=1.3, label="fitted")
         error = standards.deviation[f] * standards.signal[f]
         style = {"fmt": "o", "color": colours.INK, "markersize": 3, "linewidth": 0.9, "capsize": 1.5}
-        axis.errorbar(energies, standards.signal[f], yerr=error, label="measured", **style)  # type: ignore[arg-type]
+        axis.errorbar(energies, standards.signal[f], yerr=error, label="measured", **style)
         doubt = 100 * calibration.doubt[f]
         below.fill_between(energies, -doubt, doubt, color="#DCE6F0", linewidth=0, label="physics' doubt")
         below.axhline(0, color=colours.METHOD_COLOURS[0], linewidth=1)
-        below.errorbar(energies, residuals[f], yerr=bars[f], **style)  # type: ignore[arg-type]
+        below.errorbar(energies, residuals[f], yerr=bars[f], **style)
         below.set_ylim(-widest, widest)
         for panel in (axis, below):
             panel.grid(color="#E8E8E8", linewidth=0.6)
