@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from microtomo.cli.options import BeamNm, GivenForward, Spread
-from microtomo.cli.progress import progress, resumable, time_of
+from microtomo.cli.progress import prepare, progress, resumable, time_of
+
+if TYPE_CHECKING:
+    from microtomo.simulate.generation import Forecast
 
 
 def generate(
@@ -67,16 +70,9 @@ def generate(
         dtype=dtype,
     )
     if dry_run:
-        expected = forecast(configuration, out, seed=seed, workers=workers)
-        if as_json:
-            typer.echo(json.dumps(expected.as_dict()))
-            return
-        typer.echo(
-            f"{expected.samples} samples, {expected.missing} to write\n"
-            f"{_size_of(expected.bytes)} on disk, {_size_of(expected.free_bytes)} free\n"
-            f"about {time_of(expected.seconds)}"
-        )
+        _show(forecast(configuration, out, seed=seed, workers=workers), as_json)
         return
+    prepare(configuration.forward_model)
     with resumable(f"finished shards stay in {out}"), progress(configuration.total, "samples") as show:
         result = generate_dataset(configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=show)
     if as_json:
@@ -88,6 +84,17 @@ def generate(
         f"{result.samples} samples, {result.written} written in {time_of(result.seconds)}{rate}, "
         f"{_size_of(result.bytes)}",
         err=True,
+    )
+
+
+def _show(expected: Forecast, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(expected.as_dict()))
+        return
+    typer.echo(
+        f"{expected.samples} samples, {expected.missing} to write\n"
+        f"{_size_of(expected.bytes)} on disk, {_size_of(expected.free_bytes)} free\n"
+        f"about {time_of(expected.seconds)}"
     )
 
 

@@ -8,7 +8,7 @@ import typer
 
 from microtomo.errors import MicrotomoError
 
-_FORWARD = "Forward model: material or published, see docs/physics.md"
+_FORWARD = "Forward model: {forward models}; see docs/physics.md"
 
 Forward = Annotated[str, typer.Option("--forward", "--contrast", metavar="MODEL", help=f"{_FORWARD}.")]
 """The forward model of a verb that has a default of its own."""

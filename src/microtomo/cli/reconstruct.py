@@ -51,11 +51,12 @@ def reconstruct(
     region = None if substrate is None else parse_region(substrate)
     options = dict(parse_setting(setting) for setting in settings or [])
 
-    from microtomo.cli.progress import progress
+    from microtomo.cli.progress import prepare_for, progress
     from microtomo.inverse.files import reconstruct_file
 
     _check_device(device)
     given = {"energies_kev": given_energies, "pixel_nm": pixel_nm, "stack": stack, "forward": forward}
+    prepare_for(scan, given)
     around: dict[str, Any] = {} if spread is None else {"spread": spread, "beam_fwhm_nm": beam_nm or 0.0}
     with progress(unit="samples") as show:
         summary = reconstruct_file(

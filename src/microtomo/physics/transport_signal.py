@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtomo.errors import MicrotomoError
 from microtomo.materials import Material, Stack
 from microtomo.physics.attenuation import transmitted_share
 from microtomo.physics.backscatter_detector import BackscatterDetector
@@ -79,7 +80,15 @@ class Transport(ForwardModel):
         return signal if self.gain is None else signal * self.gain.astype(signal.dtype)[:, None, None]
 
     def spread_physics(self) -> SpreadPhysics:
-        """See :meth:`ForwardModel.spread_physics`; tables of their own, some seconds each at first."""
+        """See :meth:`ForwardModel.spread_physics`; tables of their own, some seconds each at first.
+
+        Raises MicrotomoError where the stack's detector has a gain, which the spread does not know.
+        """
+        if self.gain is not None:
+            raise MicrotomoError(
+                f"stack {self.stack.name} has a detector with a gain, which lateral spread does not know: divide the "
+                "scan by it, and leave the gain out of the stack"
+            )
         return spread_physics(self.landing, self.seen_by, self.elastic)
 
     def doubt(self, thickness: Tensor) -> Tensor:
