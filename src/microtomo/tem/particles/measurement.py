@@ -1,0 +1,227 @@
+"""Particles of an image with their sizes: sub-pixel area, diameters, shape, position, and a deviation for each size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from scipy import ndimage
+
+from microtomo.errors import MicrotomoError
+from microtomo.tem.particles.maps import Maps, particle_maps
+from microtomo.tem.particles.regions import regions
+from microtomo.tem.particles.unet import ParticleUNet
+
+LEAST_AREA_PX = 6.0
+"""Area [px of the maps] below which nothing is reported: noise forms such specks, and their size is unknown."""
+
+DEVIATION_SCALE = 1.0
+"""What the network's deviations of sizes are multiplied with, chosen so that 95 % intervals hold 95 % of the
+diameters of validation images."""
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Particles of one image, arrays (n,) in pixels of that image (pixel centres at whole numbers; x right, y down).
+
+    ``x, y`` centre of area; ``x0, y0, x1, y1`` box around the outline; ``area_px``; ``diameter_px`` of the circle of
+    that area with its standard deviation ``diameter_sd_px``; ``feret_px`` and ``least_feret_px`` largest and smallest
+    caliper; ``major_px, minor_px`` axes of the ellipse of the same second moments; ``circularity`` 4 pi area /
+    perimeter^2; ``score`` 0..1 how sure the particle is; ``border`` whether the image's edge cuts it: its size is then
+    that of what is seen. ``label`` (n,) its number in the label image.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x0: np.ndarray
+    y0: np.ndarray
+    x1: np.ndarray
+    y1: np.ndarray
+    area_px: np.ndarray
+    diameter_px: np.ndarray
+    diameter_sd_px: np.ndarray
+    feret_px: np.ndarray
+    least_feret_px: np.ndarray
+    major_px: np.ndarray
+    minor_px: np.ndarray
+    circularity: np.ndarray
+    score: np.ndarray
+    border: np.ndarray
+    label: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def chosen(self, which: np.ndarray) -> Particles:
+        """Those of a mask or of indices."""
+        return Particles(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """``particles`` of one image; ``labels`` (y, x) int32 of the image's own pixels, and ``maps`` they come from."""
+
+    particles: Particles
+    labels: np.ndarray
+    maps: Maps
+
+
+def measure_particles(
+    network: ParticleUNet, image: np.ndarray, *, bright: bool | None = None, zoom: float | None = None
+) -> Measurement:
+    """Find and measure the particles of an image (y, x). Options and errors as :func:`particle_maps`."""
+    maps = particle_maps(network, image, bright=bright, zoom=zoom)
+    labels = regions(maps.cover, maps.depth)
+    particles = particles_of(maps, labels)
+    names = np.zeros(int(labels.max()) + 1, dtype=np.int32)
+    names[particles.label] = np.arange(1, len(particles) + 1)
+    own = names[labels] * (maps.cover > 0.5)
+    numbered = Particles(
+        **{f.name: getattr(particles, f.name) for f in fields(Particles) if f.name != "label"},
+        label=np.arange(1, len(particles) + 1),
+    )
+    return Measurement(numbered, _at_own_size(own, maps), maps)
+
+
+def particles_of(maps: Maps, labels: np.ndarray) -> Particles:
+    """Measure labelled regions (y, x) of maps, in pixels of the image itself. Specks are left out."""
+    count = int(labels.max())
+    index = np.arange(1, count + 1)
+    if count == 0:
+        return Particles(*(np.empty(0, bool if f.name == "border" else float) for f in fields(Particles)))
+    inside = np.where(labels > 0, maps.cover, 0)
+    area = np.asarray(ndimage.sum(inside, labels, index))
+    score = np.asarray(ndimage.maximum(maps.depth * inside, labels, index))
+    keep = area >= LEAST_AREA_PX
+    boxes = ndimage.find_objects(labels)
+    rows = [_shape(inside, labels, boxes[n], n + 1) for n in np.flatnonzero(keep)]
+    shape = np.array(rows, dtype=np.float64).reshape(-1, 12)
+    kept = index[keep]
+    deviation = _at_centres(maps.deviation, maps, labels, kept)
+    diameter = 2 * np.sqrt(area[keep] / np.pi)
+    edge = _on_border(labels, count)[keep]
+    return _in_image_pixels(shape, area[keep], diameter, deviation, score[keep], edge, kept, maps.zoom)
+
+
+def _at_centres(values: np.ndarray, maps: Maps, labels: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Means over each region of what the network says near its centre."""
+    weight = maps.depth**2 * maps.cover
+    total = np.asarray(ndimage.sum(weight, labels, index))
+    return np.asarray(ndimage.sum(weight * values, labels, index) / np.maximum(total, 1e-9))
+
+
+def _on_border(labels: np.ndarray, count: int) -> np.ndarray:
+    """Whether each region reaches the image's edge, (count,)."""
+    touched = np.zeros(count + 1, dtype=bool)
+    for line in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        touched[line] = True
+    return touched[1:]
+
+
+def _shape(cover: np.ndarray, labels: np.ndarray, box: tuple[slice, slice], number: int) -> list[float]:
+    """x, y, x0, y0, x1, y1, largest and smallest Feret, major, minor, perimeter and area of the outline at one half."""
+    weight = np.pad(np.where(labels[box] == number, cover[box], 0), 1).astype(np.float64)
+    top, left = box[0].start - 1, box[1].start - 1
+    total = weight.sum()
+    rows, columns = np.arange(weight.shape[0]), np.arange(weight.shape[1])
+    y, x = (weight.sum(1) @ rows) / total, (weight.sum(0) @ columns) / total
+    # a pixel's own extent counts in its second moment
+    yy = weight.sum(1) @ (rows - y) ** 2 / total + 1 / 12
+    xx = weight.sum(0) @ (columns - x) ** 2 / total + 1 / 12
+    xy = (rows - y) @ weight @ (columns - x) / total
+    spread = np.hypot(yy - xx, 2 * xy)
+    major, minor = 4 * np.sqrt((yy + xx + spread) / 2), 4 * np.sqrt(max((yy + xx - spread) / 2, 1 / 12))
+    outline = _outline(weight)
+    low, high = outline.min(0), outline.max(0)
+    caliper = _calipers(outline)
+    step = np.diff(outline, axis=0)
+    perimeter = float(np.hypot(step[:, 0], step[:, 1]).sum())
+    enclosed = 0.5 * abs(float(np.sum(outline[:-1, 0] * outline[1:, 1] - outline[1:, 0] * outline[:-1, 1])))
+    return [
+        *(x + left, y + top, low[1] + left, low[0] + top, high[1] + left, high[0] + top),
+        *(caliper.max(), caliper.min(), major, minor, perimeter, enclosed),
+    ]
+
+
+def _outline(weight: np.ndarray) -> np.ndarray:
+    """The longest contour (k, 2) at half the coverage, or at half of the most there is; y first."""
+    from skimage.measure import find_contours
+
+    lines = find_contours(weight, min(0.5, 0.5 * float(weight.max())))
+    longest: np.ndarray = max(lines, key=len)
+    return longest
+
+
+def _calipers(outline: np.ndarray) -> np.ndarray:
+    """Widths (36,) [px] of an outline (k, 2) between parallel lines, every five degrees."""
+    angle = np.pi * np.arange(36) / 36
+    along = outline @ np.stack([np.sin(angle), np.cos(angle)])
+    return np.asarray(along.max(0) - along.min(0))
+
+
+def _in_image_pixels(
+    shape: np.ndarray,
+    area: np.ndarray,
+    diameter: np.ndarray,
+    deviation: np.ndarray,
+    score: np.ndarray,
+    border: np.ndarray,
+    label: np.ndarray,
+    zoom: float,
+) -> Particles:
+    place = (shape[:, :6] + 0.5) / zoom - 0.5
+    length = shape[:, 6:10] / zoom
+    diameter = diameter / zoom
+    return Particles(
+        *place.T,
+        area_px=area / zoom**2,
+        diameter_px=diameter,
+        diameter_sd_px=DEVIATION_SCALE * diameter * np.log(2) * deviation,
+        feret_px=length[:, 0],
+        least_feret_px=length[:, 1],
+        major_px=length[:, 2],
+        minor_px=length[:, 3],
+        circularity=np.minimum(1, 4 * np.pi * shape[:, 11] / np.maximum(shape[:, 10], 1e-9) ** 2),
+        score=score,
+        border=border,
+        label=label,
+    )
+
+
+def _at_own_size(labels: np.ndarray, maps: Maps) -> np.ndarray:
+    """A label image of the maps at the image's own size: each pixel takes the label at its centre."""
+    if labels.shape == maps.shape:
+        return labels
+    rows, columns = (
+        np.clip(((np.arange(n) + 0.5) * maps.zoom).astype(int), 0, m - 1)
+        for n, m in zip(maps.shape, labels.shape, strict=True)
+    )
+    return np.asarray(labels[rows[:, None], columns])
+
+
+def rows_of(image: str, particles: Particles, pixel_nm: float | None) -> list[dict[str, object]]:
+    """Rows of the table: pixels of the image, nanometres where ``pixel_nm`` is known (empty else).
+
+    Raises MicrotomoError for a pixel size that is not a number above 0.
+    """
+    if pixel_nm is not None and not (np.isfinite(pixel_nm) and pixel_nm > 0):
+        raise MicrotomoError(f"pixel_nm {pixel_nm}: give a number of nanometres above 0")
+    rows = []
+    for k in range(len(particles)):
+        row: dict[str, object] = {"image": image}
+        for name in COLUMNS[1:]:
+            if name == "diameter_nm":
+                row[name] = "" if pixel_nm is None else round(float(particles.diameter_px[k]) * pixel_nm, 4)
+            elif name == "border":
+                row[name] = int(particles.border[k])
+            else:
+                row[name] = round(float(getattr(particles, name)[k]), 3)
+        rows.append(row)
+    return rows
+
+
+COLUMNS = (
+    "image,x,y,x0,y0,x1,y1,area_px,diameter_px,diameter_nm,diameter_sd_px,border,"
+    "feret_px,least_feret_px,major_px,minor_px,circularity,score"
+).split(",")
+"""Columns of the table of particles."""
