@@ -88,7 +88,8 @@ def particles_of(maps: Maps, labels: np.ndarray) -> Particles:
     count = int(labels.max())
     index = np.arange(1, count + 1)
     if count == 0:
-        return Particles(*(np.empty(0, bool if f.name == "border" else float) for f in fields(Particles)))
+        kinds = {"border": np.bool_, "label": np.int64}
+        return Particles(*(np.empty(0, kinds.get(f.name, np.float64)) for f in fields(Particles)))
     inside = np.where(labels > 0, maps.cover, 0)
     area = np.asarray(ndimage.sum(inside, labels, index))
     score = np.asarray(ndimage.maximum(maps.depth * inside, labels, index))
