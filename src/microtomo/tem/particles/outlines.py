@@ -174,7 +174,7 @@ def _draw(
                 if far > most + 0.75:
                     continue
                 rho = _relative(y, x, radii[n])
-                if fine > 1 and abs(far - far / max(rho, 1e-6)) < _NEAR or far < 1:
+                if (fine > 1 and abs(far - far / max(rho, 1e-6)) < _NEAR) or far < 1:
                     share, mean = _average(y, x, radii[n], a, b, fine)
                 elif rho < 1:
                     share, mean = 1.0, _profile(rho, a, b)

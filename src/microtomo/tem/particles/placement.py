@@ -36,7 +36,7 @@ def place_particles(
         sizes[grown] *= rng.uniform(1.8, 3.5, int(grown.sum()))
     sizes = np.sort(sizes)[::-1]
     weight = _preference(support, diameter_px, rng)
-    overlap = rng.uniform(0.0, 0.25) if rng.random() < 0.5 else 0.0
+    overlap = rng.uniform(0.0, 0.4) if rng.random() < 0.6 else 0.0
     centres, kept = _centres(sizes / 2, weight, reach, touching, overlap, rng)
     return _bodies(centres, sizes[kept], rng)
 
@@ -52,7 +52,7 @@ def _preference(support: np.ndarray, diameter_px: float, rng: np.random.Generato
     return np.asarray(odds)
 
 
-def _centres(  # noqa: PLR0913
+def _centres(
     radii: np.ndarray, weight: np.ndarray, reach: float, touching: float, overlap: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Centres (k, 2) and the indices (k,) of the radii that found a place, largest first."""

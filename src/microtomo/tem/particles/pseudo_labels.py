@@ -16,7 +16,6 @@ from scipy import ndimage
 
 from microtomo.errors import MicrotomoError
 
-
 _BACKGROUND = 90  # percentile of the grey values that the frame gets: clear of particles, below the brightest noise
 
 
@@ -67,7 +66,9 @@ def label_steps(image: np.ndarray, config: PseudoLabelConfig | None = None) -> d
         raise MicrotomoError("pseudo-labels need a grey image (y, x) of finite values that are not all the same")
     scaled = _rescaled(-pixels if c.bright else pixels)
     smooth = _rescaled(ndimage.gaussian_filter(scaled, c.sigma_px, mode="nearest"))
-    framed = np.pad(smooth, c.frame_px, constant_values=float(np.percentile(smooth, _BACKGROUND))) if c.frame_px else smooth
+    framed = (
+        np.pad(smooth, c.frame_px, constant_values=float(np.percentile(smooth, _BACKGROUND))) if c.frame_px else smooth
+    )
     peaks_off = _reconstructed(morphology, framed, "dilation")
     background = _reconstructed(morphology, peaks_off, "erosion")
     raised = np.abs(peaks_off - background)

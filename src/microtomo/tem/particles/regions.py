@@ -37,9 +37,7 @@ def _watershed():  # type: ignore[no-untyped-def]  # scikit-image has no types
     try:
         from skimage.segmentation import watershed
     except ImportError:
-        raise MicrotomoError(
-            "particles need scikit-image: install it with `pip install microtomo[io]`"
-        ) from None
+        raise MicrotomoError("particles need scikit-image: install it with `pip install microtomo[io]`") from None
     return watershed
 
 
