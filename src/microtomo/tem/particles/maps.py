@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -141,7 +142,7 @@ def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice, slice, slice
 def _spans(size: int) -> list[slice]:
     parts = max(1, round(size / _TILE))
     edges = np.linspace(0, size, parts + 1).round().astype(int)
-    return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
 
 def _zoomed(pixels: np.ndarray, zoom: float) -> np.ndarray:
@@ -163,7 +164,8 @@ def prepared(network: ParticleUNet) -> nn.Module:
         assert isinstance(block, nn.Sequential)
         for k in range(0, len(block), 3):
             conv, norm = block[k], block[k + 1]
-            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
             block[k], block[k + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
     ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ready.to(torch.bfloat16) if _short_is_fast() else ready

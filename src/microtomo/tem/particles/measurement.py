@@ -221,24 +221,8 @@ def rows_of(image: str, particles: Particles, pixel_nm: float | None) -> list[di
     return rows
 
 
-COLUMNS = [
-    "image",
-    "x",
-    "y",
-    "x0",
-    "y0",
-    "x1",
-    "y1",
-    "area_px",
-    "diameter_px",
-    "diameter_nm",
-    "diameter_sd_px",
-    "border",
-    "feret_px",
-    "least_feret_px",
-    "major_px",
-    "minor_px",
-    "circularity",
-    "score",
-]
+COLUMNS = (
+    *("image", "x", "y", "x0", "y0", "x1", "y1", "area_px", "diameter_px", "diameter_nm", "diameter_sd_px", "border"),
+    *("feret_px", "least_feret_px", "major_px", "minor_px", "circularity", "score"),
+)
 """Columns of the table of particles."""

@@ -6,6 +6,7 @@ of background and particle out.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
@@ -126,7 +127,7 @@ class HorwathUNet(Blurred):
         super().__init__(config)
         k, pad = config.kernel, config.kernel // 2
         into = [1, *config.features]
-        self.down = nn.ModuleList(nn.Conv2d(a, b, k, padding=pad) for a, b in zip(into[:-1], into[1:], strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, k, padding=pad) for a, b in pairwise(into))
         below, self.rise, self.second = config.features[-1], nn.ModuleList(), nn.ModuleList()
         for up, skip in zip(config.rising, reversed(config.features), strict=True):
             self.rise.append(nn.ConvTranspose2d(below, up, k, stride=2, padding=pad))
@@ -141,6 +142,7 @@ class HorwathUNet(Blurred):
         self.norms = nn.ModuleList(nn.BatchNorm2d(n) if config.norm else nn.Identity() for n in norms)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Logits (n, 2, y, x) of images (n, 1, y, x) of any size."""
         norms = iter(self.norms)
         high, wide = image.shape[-2:]
         step = 2 ** len(self.rise)
@@ -178,10 +180,11 @@ class Hourglass(Blurred):
             for a, b, k in zip(into[:-1], into[1:], kernels, strict=True)
         )
         out = [config.features[-1], *config.rising]
-        self.up = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(out[:-1], out[1:], strict=True))
+        self.up = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(out))
         self.join, self.classes = nn.Conv2d(out[-1], 2, 3, padding=1), nn.Conv2d(2, 2, 1)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Logits (n, 2, y, x) of images (n, 1, y, x) of any size."""
         high, wide = image.shape[-2:]
         step = 2 ** len(self.up)
         x = functional.pad(self.blurred(image), (0, -wide % step, 0, -high % step), mode="replicate")
@@ -205,6 +208,7 @@ class Shallow(Blurred):
         self.join = nn.Conv2d(config.filters, 2, 1) if config.filters > 1 else nn.Identity()
 
     def forward(self, image: Tensor) -> Tensor:
+        """Logits (n, 2, y, x) of images (n, 1, y, x) of any size."""
         x = self.filters(self.blurred(image))
         if self.config.filters > 1:
             logits: Tensor = self.join(self.activated(x))
