@@ -38,7 +38,7 @@ def bright_field(
     speckle: np.ndarray,
     fringe: float,
     fringe_px: float,
-    electrons: float,
+    electrons: np.ndarray,
     blur_px: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -46,8 +46,8 @@ def bright_field(
 
     ``attenuation`` (y, x): mass thickness over the mean free path, exp(-attenuation) of the beam is left;
     ``speckle`` (y, x): relative phase contrast of the amorphous support; ``fringe``: height of the Fresnel fringe at a
-    step of attenuation 1, positive at underfocus, which spreads over ``fringe_px``; ``electrons``: in the beam, for
-    each pixel; ``blur_px``: deviation of the camera's point spread, which smears the noise too.
+    step of attenuation 1, positive at underfocus, which spreads over ``fringe_px``; ``electrons`` (y, x): in the
+    beam, for each pixel; ``blur_px``: deviation of the camera's point spread, which smears the noise too.
     """
     left = np.exp(-attenuation) * (1 + speckle)
     if fringe:

@@ -95,7 +95,7 @@ def particles_of(maps: Maps, labels: np.ndarray) -> Particles:
     score = np.asarray(ndimage.maximum(maps.depth * inside, labels, index))
     keep = area >= LEAST_AREA_PX
     boxes = ndimage.find_objects(labels)
-    rows = [_shape(inside, labels, boxes[n], n + 1) for n in np.flatnonzero(keep)]
+    rows = [_shape(inside, labels, boxes[int(n)], int(n) + 1) for n in np.flatnonzero(keep)]
     shape = np.array(rows, dtype=np.float64).reshape(-1, 12)
     kept = index[keep]
     deviation = _at_centres(maps.deviation, maps, labels, kept)
@@ -173,8 +173,14 @@ def _in_image_pixels(
     place = (shape[:, :6] + 0.5) / zoom - 0.5
     length = shape[:, 6:10] / zoom
     diameter = diameter / zoom
+    x, y, x0, y0, x1, y1 = place.T
     return Particles(
-        *place.T,
+        x=x,
+        y=y,
+        x0=x0,
+        y0=y0,
+        x1=x1,
+        y1=y1,
         area_px=area / zoom**2,
         diameter_px=diameter,
         diameter_sd_px=DEVIATION_SCALE * diameter * np.log(2) * deviation,

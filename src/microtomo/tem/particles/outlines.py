@@ -95,8 +95,11 @@ def draw(bodies: Bodies, shape: tuple[int, int], fine: int = FINE) -> Drawing:
     lies beyond the border is cut off."""
     thickness, clear, depth = (np.full(shape, value, dtype=np.float32) for value in (0, 1, 0))
     label = np.zeros(shape, dtype=np.int32)
-    arrays = (bodies.centres, bodies.radii, bodies.heights, bodies.profiles)
-    _draw(*(np.ascontiguousarray(a, dtype=np.float64) for a in arrays), fine, thickness, clear, depth, label)
+    centres, radii, heights, profiles = (
+        np.ascontiguousarray(a, dtype=np.float64)
+        for a in (bodies.centres, bodies.radii, bodies.heights, bodies.profiles)
+    )
+    _draw(centres, radii, heights, profiles, fine, thickness, clear, depth, label)
     return Drawing(thickness, 1 - clear, depth, label)
 
 
@@ -147,7 +150,7 @@ def _relative(y: float, x: float, radii: np.ndarray) -> float:
     part = place - low
     low %= len(radii)
     edge = radii[low] * (1 - part) + radii[(low + 1) % len(radii)] * part
-    return np.sqrt(y * y + x * x) / edge
+    return float(np.sqrt(y * y + x * x) / edge)
 
 
 @_jit
@@ -195,7 +198,7 @@ def _draw(
 def _profile(rho: float, a: float, b: float) -> float:
     """Relative thickness (1 - rho^a)^b, with the powers that are most frequent as products."""
     inner = 1 - (rho * rho if a == 2.0 else rho**a)
-    return np.sqrt(inner) if b == 0.5 else inner**b
+    return float(np.sqrt(inner) if b == 0.5 else inner**b)
 
 
 @_jit

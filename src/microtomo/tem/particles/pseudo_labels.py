@@ -7,6 +7,7 @@ for background; a frame of the background's grey, put around the image first, ke
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,7 +96,6 @@ def _rescaled(image: np.ndarray) -> np.ndarray:
 
 def _scikit_image() -> tuple[Any, Any]:
     try:
-        from skimage import filters, morphology
+        return import_module("skimage.filters"), import_module("skimage.morphology")
     except ImportError:
         raise MicrotomoError("pseudo-labels need scikit-image: install it with `pip install microtomo[io]`") from None
-    return filters, morphology

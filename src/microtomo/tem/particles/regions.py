@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -33,7 +35,7 @@ def regions(cover: np.ndarray, depth: np.ndarray) -> np.ndarray:
     return _joined(labels, smooth, heights)
 
 
-def _watershed():  # type: ignore[no-untyped-def]  # scikit-image has no types
+def _watershed() -> Any:
     try:
         from skimage.segmentation import watershed
     except ImportError:

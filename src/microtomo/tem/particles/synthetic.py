@@ -165,7 +165,10 @@ def microscope(c: Conditions, rng: np.random.Generator) -> Microscope:
     """Settings drawn from the conditions."""
     mode: Mode = c.modes[int(rng.integers(len(c.modes)))]
     dark = mode == "haadf"
-    often = lambda share: float(rng.random() < share)  # noqa: E731
+
+    def often(share: float) -> float:
+        return float(rng.random() < share)
+
     return Microscope(
         mode=mode,
         pixel_nm=log_uniform(rng, c.pixel_nm),
@@ -239,8 +242,8 @@ def _described(
     high, wide = image.shape
     boxes = bodies.boxes()
     edge = np.array([-0.5, -0.5, wide - 0.5, high - 0.5])
-    here = (boxes[:, 2] > edge[0]) & (boxes[:, 3] > edge[1]) & (boxes[:, 0] < edge[2]) & (boxes[:, 1] < edge[3])
-    border = (boxes[:, :2] < edge[:2]).any(1) | (boxes[:, 2:] > edge[2:]).any(1)
+    here = np.asarray((boxes[:, 2:] > edge[:2]).all(1) & (boxes[:, :2] < edge[2:]).all(1))
+    border = np.asarray((boxes[:, :2] < edge[:2]).any(1) | (boxes[:, 2:] > edge[2:]).any(1))
     y, x = np.clip(np.round(bodies.centres), 0, (high - 1, wide - 1)).astype(int).T
     diameters = bodies.diameters()
     # two thirds of the peak is the mean signal over a sphere's disk
