@@ -72,7 +72,7 @@ def test_training_images_are_normalised_and_their_targets_agree() -> None:
         assert one.image.dtype == np.float32
         assert 0.4 < one.image.std() < 1.8
         assert ((one.size > 0) >= (one.cover > 0)).all()
-        assert ((0 <= one.depth) & (one.depth <= 1)).all()
+        assert ((one.depth >= 0) & (one.depth <= 1)).all()
 
 
 def test_ripening_keeps_the_volume_shrinks_the_small_and_grows_the_large() -> None:

@@ -20,7 +20,7 @@ from microtomo.tem.particles.unet import COVER, DEPTH, DEVIATION, MIDDLE_SIZE, S
 SMALLEST = 32
 """Pixels along the shorter side of an image, at least."""
 
-BEST_DIAMETER_PX = 14.0
+BEST_DIAMETER_PX = 11.0
 """Median diameter [px] that an image is enlarged or reduced towards: the middle, in octaves, of what was learnt."""
 
 _FIRST_SIDE = 1024  # px: longer images are first looked at reduced
@@ -92,7 +92,7 @@ def _better_zoom(maps: Maps, shape: tuple[int, ...]) -> float:
     median = float(maps.size.ravel()[order[np.searchsorted(total, 0.5 * total[-1])]])
     octaves = np.log2(BEST_DIAMETER_PX / median)
     # a step is worth its cost only where it brings the diameter clearly nearer
-    steps = int(np.sign(octaves) * np.floor(abs(octaves) + 0.4))
+    steps = int(np.sign(octaves) * np.floor(abs(octaves) + 0.5))
     fitting = [z for z in _ZOOMS if shape[0] * shape[1] * z**2 <= _LARGEST and min(shape) * z >= SMALLEST]
     return min(fitting or [maps.zoom], key=lambda z: abs(np.log2(z / (maps.zoom * 2.0**steps))))
 

@@ -12,8 +12,11 @@ from microtomo.errors import MicrotomoError
 VALLEY = 0.8
 """Two seeds are one particle where the depth between them does not fall below this share of the lower of the two."""
 
-LEAST_DEPTH = 0.3
+LEAST_DEPTH = 0.2
 """Depth that a particle must reach at its centre."""
+
+LEAST_COVER = 0.5
+"""Coverage that a particle must reach at its centre."""
 
 EDGE = 0.1
 """Coverage down to which pixels count towards the particle that they border on."""
@@ -26,7 +29,7 @@ def regions(cover: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """
     watershed = _watershed()
     smooth = ndimage.gaussian_filter(depth, 0.7)
-    peaks = (smooth == ndimage.maximum_filter(smooth, 3)) & (smooth > LEAST_DEPTH) & (cover > 0.5)
+    peaks = (smooth == ndimage.maximum_filter(smooth, 3)) & (smooth > LEAST_DEPTH) & (cover > LEAST_COVER)
     seeds, count = ndimage.label(peaks, np.ones((3, 3)))
     if count == 0:
         return np.zeros(cover.shape, dtype=np.int32)
