@@ -75,7 +75,7 @@ def measure_particles(
     particles = particles_of(maps, labels)
     names = np.zeros(int(labels.max()) + 1, dtype=np.int32)
     names[particles.label] = np.arange(1, len(particles) + 1)
-    own = names[labels] * (maps.cover > 0.5)
+    own = names[labels] * (shares(maps.cover, labels) > 0.5)
     numbered = Particles(
         **{f.name: getattr(particles, f.name) for f in fields(Particles) if f.name != "label"},
         label=np.arange(1, len(particles) + 1),
@@ -90,9 +90,9 @@ def particles_of(maps: Maps, labels: np.ndarray) -> Particles:
     if count == 0:
         kinds = {"border": np.bool_, "label": np.int64}
         return Particles(*(np.empty(0, kinds.get(f.name, np.float64)) for f in fields(Particles)))
-    inside = np.where(labels > 0, maps.cover, 0)
+    inside = shares(maps.cover, labels)
     area = np.asarray(ndimage.sum(inside, labels, index))
-    score = np.asarray(ndimage.maximum(maps.depth * inside, labels, index))
+    score = np.asarray(ndimage.maximum(maps.depth * maps.cover, labels, index))
     keep = area >= LEAST_AREA_PX
     boxes = ndimage.find_objects(labels)
     rows = [_shape(inside, labels, boxes[int(n)], int(n) + 1) for n in np.flatnonzero(keep)]
@@ -102,6 +102,13 @@ def particles_of(maps: Maps, labels: np.ndarray) -> Particles:
     diameter = 2 * np.sqrt(area[keep] / np.pi)
     edge = _on_border(labels, count)[keep]
     return _in_image_pixels(shape, area[keep], diameter, deviation, score[keep], edge, kept, maps.zoom)
+
+
+def shares(cover: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Share of each pixel (y, x) that its particle covers, given that the particle is there: the coverage over the
+    most in the particle, so that a doubtful one is not measured too small."""
+    most = np.asarray(ndimage.maximum(cover, labels, np.arange(int(labels.max()) + 1)), dtype=np.float32)
+    return np.where(labels > 0, cover / np.maximum(most, 1e-3)[labels], np.float32(0))
 
 
 def _at_centres(values: np.ndarray, maps: Maps, labels: np.ndarray, index: np.ndarray) -> np.ndarray:
