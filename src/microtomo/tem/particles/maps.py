@@ -97,7 +97,7 @@ def _better_zoom(maps: Maps, shape: tuple[int, ...]) -> float:
     return min(fitting or [maps.zoom], key=lambda z: abs(np.log2(z / (maps.zoom * 2.0**steps))))
 
 
-def _mapped(network: nn.Module, pixels: np.ndarray, zoom: float, bright: bool) -> Maps:
+def _mapped(network: ParticleUNet, pixels: np.ndarray, zoom: float, bright: bool) -> Maps:
     """Maps at one sign and zoom."""
     seen = torch.from_numpy(normalised(_zoomed(pixels, zoom)))
     seen = seen if bright else -seen
@@ -117,11 +117,10 @@ def _mapped(network: nn.Module, pixels: np.ndarray, zoom: float, bright: bool) -
     return Maps(cover, depth, size, deviation, zoom, (pixels.shape[0], pixels.shape[1]), bright)
 
 
-def _answer(network: nn.Module, tile: Tensor) -> Tensor:
+def _answer(network: ParticleUNet, tile: Tensor) -> Tensor:
     """Outputs (4, y, x) of a tile (y, x), mirrored at its end up to the network's step and the local window."""
     high, wide = tile.shape
-    step = 16
-    rows, columns = -high % step, -wide % step
+    rows, columns = -high % network.step, -wide % network.step
     padded = functional.pad(tile[None, None], (0, columns, 0, rows), mode="reflect")
     answer: Tensor = network(padded.to(next(network.parameters()).dtype))[0, :, :high, :wide]
     return answer.float()
@@ -156,7 +155,7 @@ def _zoomed(pixels: np.ndarray, zoom: float) -> np.ndarray:
     return np.asarray(larger[0, 0].numpy())
 
 
-def prepared(network: ParticleUNet) -> nn.Module:
+def prepared(network: ParticleUNet) -> ParticleUNet:
     """A copy that only answers: norms folded into convolutions; half the digits where the processor multiplies them
     faster."""
     ready = copy.deepcopy(network).eval()
