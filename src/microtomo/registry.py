@@ -126,7 +126,9 @@ class Measurement:
     ``run(image, segmentation, pixel_nm, **settings)`` gives a :class:`microtomo.tem.measurement.Measured` with the
     named ``tables``, the first of which is the result. With ``from_labels`` the labels alone suffice, so that a label
     image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
-    first column of every table, also for one image.
+    first column of every table, also for one image. ``distribution`` names the length whose distribution over all
+    images is told and drawn: the result's columns NAME_px and NAME_nm (empty where the pixel size is not known),
+    without the rows where its column ``border`` is 1; empty for none.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Measurement:
     tables: tuple[str, ...]
     from_labels: bool = False
     names_image: bool = True
+    distribution: str = ""
 
     @property
     def settings(self) -> list[Parameter]:
@@ -180,7 +183,13 @@ def register(
 
 
 def measurement(
-    name: str, *, task: str, tables: Sequence[str] = (), from_labels: bool = False, names_image: bool = True
+    name: str,
+    *,
+    task: str,
+    tables: Sequence[str] = (),
+    from_labels: bool = False,
+    names_image: bool = True,
+    distribution: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator that adds a measurement under ``name``, see :class:`Measurement`; ``tables`` is (name,) if not given.
 
@@ -192,7 +201,9 @@ def measurement(
         if name in _MEASUREMENTS:
             raise MicrotomoError(f"measurement {name!r} is registered twice")
         summary = _summary("measurement", name, run)
-        _MEASUREMENTS[name] = Measurement(name, task, summary, run, tuple(tables) or (name,), from_labels, names_image)
+        _MEASUREMENTS[name] = Measurement(
+            name, task, summary, run, tuple(tables) or (name,), from_labels, names_image, distribution
+        )
         return run
 
     return add

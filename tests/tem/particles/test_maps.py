@@ -3,11 +3,12 @@ import pytest
 import torch
 
 from microtomo.errors import MicrotomoError
+from microtomo.models.micrographs import particle_unet
+from microtomo.models.micrographs.particle_unet import ParticleUNet, prepared, views
 from microtomo.tem.particles import maps as module
 from microtomo.tem.particles.loss import particle_loss
-from microtomo.tem.particles.maps import particle_maps, prepared
+from microtomo.tem.particles.maps import particle_maps
 from microtomo.tem.particles.training_images import training_image
-from microtomo.tem.particles.unet import ParticleUNet, views
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def _image(seed: int, shape: tuple[int, int]) -> np.ndarray:
 
 
 def test_folding_the_norms_changes_nothing(network: ParticleUNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_short_is_fast", lambda: False)
+    monkeypatch.setattr(particle_unet, "_short_is_fast", lambda: False)
     x = torch.randn(1, 1, 64, 80)
     with torch.inference_mode():
         assert torch.allclose(prepared(network)(x), network(x), atol=1e-4)
@@ -39,7 +40,7 @@ def test_scale_and_offset_of_the_image_do_not_matter(network: ParticleUNet) -> N
 
 
 def test_tiles_leave_no_seam(network: ParticleUNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_short_is_fast", lambda: False)
+    monkeypatch.setattr(particle_unet, "_short_is_fast", lambda: False)
     image = _image(2, (64, 640))
     whole = particle_maps(network, image, bright=True, zoom=1)
     monkeypatch.setattr(module, "_TILE", 320)

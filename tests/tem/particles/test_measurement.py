@@ -3,10 +3,11 @@ import pytest
 
 from microtomo.errors import MicrotomoError
 from microtomo.tem.particles.maps import Maps
-from microtomo.tem.particles.measurement import COLUMNS, particles_of, rows_of
+from microtomo.tem.particles.measurement import particles_of
 from microtomo.tem.particles.outlines import ANGLES, Bodies, draw
 from microtomo.tem.particles.regions import regions
 from microtomo.tem.particles.statistics import size_distribution
+from microtomo.tem.particles.table import columns
 
 
 def _maps(bodies: Bodies, shape: tuple[int, int] = (96, 96), zoom: float = 1.0) -> Maps:
@@ -86,18 +87,17 @@ def test_an_empty_image_has_no_particles_and_no_rows() -> None:
     maps = Maps(zero, zero, zero + 1, zero + 1, 1.0, (64, 64), True)
     none = particles_of(maps, regions(zero, zero))
     assert len(none) == 0
-    assert rows_of("a", none, 1.0) == []
+    assert all(len(column.values) == 0 for column in columns(none, 1.0))
 
 
-def test_rows_have_the_columns_in_order_and_nanometres_where_known() -> None:
+def test_nanometres_stand_where_the_pixel_size_is_known() -> None:
     maps = _maps(_disks((45.3, 40.8, 10.0)))
     disk = particles_of(maps, regions(maps.cover, maps.depth))
-    row = rows_of("frame.png", disk, 0.5)[0]
-    assert tuple(row) == COLUMNS
-    assert row["diameter_nm"] == pytest.approx(10, rel=0.01)
-    assert rows_of("frame.png", disk, None)[0]["diameter_nm"] == ""
+    known, unknown = ({c.name: c.values[0] for c in columns(disk, pixel_nm)} for pixel_nm in (0.5, None))
+    assert known["diameter_nm"] == pytest.approx(10, rel=0.01)
+    assert unknown["diameter_nm"] == ""
     with pytest.raises(MicrotomoError, match="pixel_nm"):
-        rows_of("frame.png", disk, 0.0)
+        columns(disk, 0.0)
 
 
 def test_a_log_normal_sample_gives_its_own_parameters_back() -> None:

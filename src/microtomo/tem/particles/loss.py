@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from microtomo.tem.particles.unet import COVER, DEPTH, DEVIATION, MIDDLE_SIZE, SIZE
+from microtomo.tem.particles.outputs import COVER, DEPTH, DEVIATION, MIDDLE_SIZE, SIZE
 
 DEPTH_WEIGHT, SIZE_WEIGHT = 1.5, 0.1
 SMALL_PX, MOST = 14.0, 4.0

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from microtomo.errors import MicrotomoError
+from microtomo.tem.particles.outputs import COVER, DEPTH, DEVIATION, MIDDLE_SIZE, SIZE
 from microtomo.tem.particles.training_images import normalised
-from microtomo.tem.particles.unet import COVER, DEPTH, DEVIATION, MIDDLE_SIZE, SIZE, ParticleUNet
 
 SMALLEST = 32
 """Pixels along the shorter side of an image, at least."""
@@ -28,6 +27,21 @@ _FIRST_SIDE = 1024  # px: longer images are first looked at reduced
 _LARGEST = 2048 * 2048  # px at the magnification that is used in the end
 _ZOOMS = (0.125, 0.25, 0.5, 1.0, 2.0)
 _TILE, _MARGIN = 960, 64  # px kept of a tile, and of its surroundings that the network sees beside
+
+
+class PixelNetwork(Protocol):
+    """A network that gives the four outputs (n, 4, y, x) of :mod:`microtomo.tem.particles.outputs` for images
+    (n, 1, y, x) with bright particles, whose sides are multiples of ``step``."""
+
+    @property
+    def step(self) -> int:
+        """Sides of the input must be multiples of this."""
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The outputs."""
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Its weights, whose kind of number is that of the input."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +60,24 @@ class Maps:
     shape: tuple[int, int]
     bright: bool
 
+    def enlarged(self, n: int, shape: tuple[int, ...]) -> Maps:
+        """The same maps, for an image of ``shape`` that was binned by ``n`` before."""
+        return replace(self, zoom=self.zoom / n, shape=(shape[0], shape[1]))
+
+    def at_own_size(self, values: np.ndarray) -> np.ndarray:
+        """A map (y, x) at the image's own size: each pixel takes the mean of, or lies between, its neighbours there."""
+        tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
+        high, wide = self.shape
+        if self.zoom > 1:
+            step = round(self.zoom)
+            return np.asarray(functional.avg_pool2d(tensor, step)[0, 0, :high, :wide].numpy())
+        if self.zoom < 1:
+            tensor = functional.interpolate(tensor, scale_factor=round(1 / self.zoom), mode="bilinear")
+        return np.asarray(tensor[0, 0, :high, :wide].numpy())
+
 
 def particle_maps(
-    network: ParticleUNet, image: np.ndarray, *, bright: bool | None = None, zoom: float | None = None
+    network: PixelNetwork, image: np.ndarray, *, bright: bool | None = None, zoom: float | None = None
 ) -> Maps:
     """Maps of an image (y, x) of any offset and scale.
 
@@ -56,13 +85,12 @@ def particle_maps(
     power of two) override them. Raises MicrotomoError for an image that is too small, even, or not finite.
     """
     pixels = _checked(image)
-    ready = prepared(network)
     first = min(1.0, 2.0 ** np.floor(np.log2(_FIRST_SIDE / max(pixels.shape)))) if zoom is None else zoom
     signs = (True, False) if bright is None else (bright,)
-    tried = [_mapped(ready, pixels, first, sign) for sign in signs]
+    tried = [_mapped(network, pixels, first, sign) for sign in signs]
     best = max(tried, key=_found)
     wanted = _better_zoom(best, pixels.shape) if zoom is None else first
-    return best if wanted == best.zoom else _mapped(ready, pixels, wanted, best.bright)
+    return best if wanted == best.zoom else _mapped(network, pixels, wanted, best.bright)
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -97,7 +125,7 @@ def _better_zoom(maps: Maps, shape: tuple[int, ...]) -> float:
     return min(fitting or [maps.zoom], key=lambda z: abs(np.log2(z / (maps.zoom * 2.0**steps))))
 
 
-def _mapped(network: ParticleUNet, pixels: np.ndarray, zoom: float, bright: bool) -> Maps:
+def _mapped(network: PixelNetwork, pixels: np.ndarray, zoom: float, bright: bool) -> Maps:
     """Maps at one sign and zoom."""
     seen = torch.from_numpy(normalised(_zoomed(pixels, zoom)))
     seen = seen if bright else -seen
@@ -117,7 +145,7 @@ def _mapped(network: ParticleUNet, pixels: np.ndarray, zoom: float, bright: bool
     return Maps(cover, depth, size, deviation, zoom, (pixels.shape[0], pixels.shape[1]), bright)
 
 
-def _answer(network: ParticleUNet, tile: Tensor) -> Tensor:
+def _answer(network: PixelNetwork, tile: Tensor) -> Tensor:
     """Outputs (4, y, x) of a tile (y, x), mirrored at its end up to the network's step and the local window."""
     high, wide = tile.shape
     rows, columns = -high % network.step, -wide % network.step
@@ -153,22 +181,3 @@ def _zoomed(pixels: np.ndarray, zoom: float) -> np.ndarray:
         return np.asarray(functional.avg_pool2d(tensor, round(1 / zoom), ceil_mode=True)[0, 0].numpy())
     larger = functional.interpolate(tensor, scale_factor=zoom, mode="bicubic", align_corners=False)
     return np.asarray(larger[0, 0].numpy())
-
-
-def prepared(network: ParticleUNet) -> ParticleUNet:
-    """A copy that only answers: norms folded into convolutions; half the digits where the processor multiplies them
-    faster."""
-    ready = copy.deepcopy(network).eval()
-    for block in [*ready.down, *ready.up]:
-        assert isinstance(block, nn.Sequential)
-        for k in range(0, len(block), 3):
-            conv, norm = block[k], block[k + 1]
-            assert isinstance(conv, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            block[k], block[k + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return ready.to(torch.bfloat16) if _short_is_fast() else ready
-
-
-def _short_is_fast() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported())

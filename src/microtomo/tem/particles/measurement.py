@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import ndimage
 
-from microtomo.errors import MicrotomoError
-from microtomo.tem.particles.maps import Maps, particle_maps
+from microtomo.tem.particles.maps import Maps
 from microtomo.tem.particles.regions import regions
-from microtomo.tem.particles.unet import ParticleUNet
 
 LEAST_AREA_PX = 6.0
 """Area [px of the maps] below which nothing is reported: noise forms such specks, and their size is unknown."""
@@ -60,18 +59,17 @@ class Particles:
 
 @dataclass(frozen=True)
 class Measurement:
-    """``particles`` of one image; ``labels`` (y, x) int32 of the image's own pixels, and ``maps`` they come from."""
+    """``particles`` of one image with the ``outlines`` (k, 2) [px] of each, y first; ``labels`` (y, x) int32 of the
+    image's own pixels, and ``maps`` they come from."""
 
     particles: Particles
+    outlines: tuple[np.ndarray, ...]
     labels: np.ndarray
     maps: Maps
 
 
-def measure_particles(
-    network: ParticleUNet, image: np.ndarray, *, bright: bool | None = None, zoom: float | None = None
-) -> Measurement:
-    """Find and measure the particles of an image (y, x). Options and errors as :func:`particle_maps`."""
-    maps = particle_maps(network, image, bright=bright, zoom=zoom)
+def measure_particles(maps: Maps) -> Measurement:
+    """Find and measure the particles of an image by its maps."""
     labels = regions(maps.cover, maps.depth)
     particles = particles_of(maps, labels)
     names = np.zeros(int(labels.max()) + 1, dtype=np.int32)
@@ -81,7 +79,22 @@ def measure_particles(
         **{f.name: getattr(particles, f.name) for f in fields(Particles) if f.name != "label"},
         label=np.arange(1, len(particles) + 1),
     )
-    return Measurement(numbered, _at_own_size(own, maps), maps)
+    outlines = tuple(_outlines(maps, labels, particles.label))
+    return Measurement(numbered, outlines, _at_own_size(own, maps), maps)
+
+
+def _outlines(maps: Maps, labels: np.ndarray, numbers: np.ndarray) -> Iterator[np.ndarray]:
+    """The outline (k, 2) of each numbered region, in pixels of the image."""
+    inside, boxes = shares(maps.cover, labels), ndimage.find_objects(labels)
+    for number in numbers:
+        rows, columns = boxes[int(number) - 1]
+        outline = _outline(_weight(inside, labels, (rows, columns), int(number)))
+        yield (outline + np.array([rows.start, columns.start]) - 0.5) / maps.zoom - 0.5
+
+
+def _weight(cover: np.ndarray, labels: np.ndarray, box: tuple[slice, slice], number: int) -> np.ndarray:
+    """Coverage by one region within its box, and one pixel more on each side."""
+    return np.pad(np.where(labels[box] == number, cover[box], 0), 1).astype(np.float64)
 
 
 def particles_of(maps: Maps, labels: np.ndarray) -> Particles:
@@ -132,7 +145,7 @@ def _on_border(labels: np.ndarray, count: int) -> np.ndarray:
 
 def _shape(cover: np.ndarray, labels: np.ndarray, box: tuple[slice, slice], number: int) -> list[float]:
     """x, y, x0, y0, x1, y1, largest and smallest Feret, major, minor, perimeter and area of the outline at one half."""
-    weight = np.pad(np.where(labels[box] == number, cover[box], 0), 1).astype(np.float64)
+    weight = _weight(cover, labels, box, number)
     top, left = box[0].start - 1, box[1].start - 1
     total = weight.sum()
     rows, columns = np.arange(weight.shape[0]), np.arange(weight.shape[1])
@@ -214,31 +227,3 @@ def _at_own_size(labels: np.ndarray, maps: Maps) -> np.ndarray:
         for n, m in zip(maps.shape, labels.shape, strict=True)
     )
     return np.asarray(labels[rows[:, None], columns])
-
-
-def rows_of(image: str, particles: Particles, pixel_nm: float | None) -> list[dict[str, object]]:
-    """Rows of the table: pixels of the image, nanometres where ``pixel_nm`` is known (empty else).
-
-    Raises MicrotomoError for a pixel size that is not a number above 0.
-    """
-    if pixel_nm is not None and not (np.isfinite(pixel_nm) and pixel_nm > 0):
-        raise MicrotomoError(f"pixel_nm {pixel_nm}: give a number of nanometres above 0")
-    rows = []
-    for k in range(len(particles)):
-        row: dict[str, object] = {"image": image}
-        for name in COLUMNS[1:]:
-            if name == "diameter_nm":
-                row[name] = "" if pixel_nm is None else round(float(particles.diameter_px[k]) * pixel_nm, 4)
-            elif name == "border":
-                row[name] = int(particles.border[k])
-            else:
-                row[name] = round(float(getattr(particles, name)[k]), 3)
-        rows.append(row)
-    return rows
-
-
-COLUMNS = (
-    *("image", "x", "y", "x0", "y0", "x1", "y1", "area_px", "diameter_px", "diameter_nm", "diameter_sd_px", "border"),
-    *("feret_px", "least_feret_px", "major_px", "minor_px", "circularity", "score"),
-)
-"""Columns of the table of particles."""

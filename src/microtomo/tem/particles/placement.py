@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from microtomo.tem.fields import smooth_field
+from microtomo.tem.graphene.fields import smooth_field
 from microtomo.tem.particles.outlines import Bodies, facetted, rounded
 
 _TRIALS = 6  # places tried for each particle before it is given up

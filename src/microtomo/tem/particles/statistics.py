@@ -32,6 +32,23 @@ class SizeDistribution:
         place = (np.log(diameter) - np.log(self.geometric_mean)) / sigma
         return np.asarray(np.exp(-0.5 * place**2) / (np.sqrt(2 * np.pi) * sigma * diameter))
 
+    def summary(self, unit: str) -> dict[str, float]:
+        """Plain values for JSON, of lengths in ``unit``."""
+        return {
+            "measured": self.number,
+            f"mean_{unit}": self.mean,
+            f"deviation_{unit}": self.deviation,
+            f"median_{unit}": self.median,
+            f"geometric_mean_{unit}": self.geometric_mean,
+            "geometric_deviation": self.geometric_deviation,
+            f"surface_mean_{unit}": self.surface_mean,
+        }
+
+    def sentence(self, unit: str) -> str:
+        """Mean, median and the log-normal fit in words."""
+        fit = f"log-normal {self.geometric_mean:.3g} {unit} ×/÷ {self.geometric_deviation:.2f}"
+        return f"mean {self.mean:.3g} {unit}, median {self.median:.3g} {unit}, {fit}"
+
 
 def size_distribution(diameters: np.ndarray, border: np.ndarray | None = None) -> SizeDistribution:
     """Distribution of diameters (n,) of any unit; those marked in ``border`` (n,) are cut by the edge and left out.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from microtomo.tem.fields import smooth_field
+from microtomo.tem.graphene.fields import smooth_field
 from microtomo.tem.particles.outlines import Bodies, draw, facetted, rounded
 
 _MOST_BODIES = 2500  # grains of one support: keeps the drawing quick
