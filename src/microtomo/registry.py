@@ -126,9 +126,8 @@ class Measurement:
     ``run(image, segmentation, pixel_nm, **settings)`` gives a :class:`microtomo.tem.measurement.Measured` with the
     named ``tables``, the first of which is the result. With ``from_labels`` the labels alone suffice, so that a label
     image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
-    first column of every table, also for one image. ``distribution`` names the length whose distribution over all
-    images is told and drawn: the result's columns NAME_px and NAME_nm (empty where the pixel size is not known),
-    without the rows where its column ``border`` is 1; empty for none.
+    first column of every table, also for one image. ``distribution`` names the length whose distribution on all images
+    is drawn, "" for none: the result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
     """
 
     name: str
@@ -183,15 +182,10 @@ def register(
 
 
 def measurement(
-    name: str,
-    *,
-    task: str,
-    tables: Sequence[str] = (),
-    from_labels: bool = False,
-    names_image: bool = True,
-    distribution: str = "",
+    name: str, *, task: str, tables: Sequence[str] = (), distribution: str = "", **traits: bool
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a measurement under ``name``, see :class:`Measurement`; ``tables`` is (name,) if not given.
+    """Decorator that adds a measurement under ``name``, see :class:`Measurement`; ``tables`` is (name,) if not given,
+    ``traits`` are ``from_labels`` and ``names_image``.
 
     Its keyword-only parameters become options of ``microtomo measure NAME``; an annotation ``Annotated[type, "help"]``
     says what each is. Raises MicrotomoError for a name that is taken and without a docstring.
@@ -201,9 +195,8 @@ def measurement(
         if name in _MEASUREMENTS:
             raise MicrotomoError(f"measurement {name!r} is registered twice")
         summary = _summary("measurement", name, run)
-        _MEASUREMENTS[name] = Measurement(
-            name, task, summary, run, tuple(tables) or (name,), from_labels, names_image, distribution
-        )
+        known = Measurement(name, task, summary, run, tuple(tables) or (name,), distribution=distribution, **traits)
+        _MEASUREMENTS[name] = known
         return run
 
     return add
@@ -298,8 +291,7 @@ def _search() -> None:
 
 
 def _summary(kind: str, name: str, run: Callable[..., Any]) -> str:
-    lines = (run.__doc__ or "").strip().splitlines()
-    if not lines:
+    if not (lines := (run.__doc__ or "").strip().splitlines()):
         raise MicrotomoError(f"{kind} {name!r} has no docstring: say in its first line what it does")
     return lines[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from microtomo.registry import Measurement
     from microtomo.tem.measurement import Measured
     from microtomo.tem.particles.statistics import SizeDistribution
+
+PAGE_DPI = 110
+"""Resolution of pictures on the page, which shows two beside each other on 1080 pixels."""
 
 
 def run(
@@ -50,10 +53,8 @@ def run(
 
     def work(path: Path, page: Path) -> Measured:
         measured = _measured(known, path, mask, **options, **given)
-        targets = [page] if report else []
-        if picture is not None:
-            targets.append(picture / f"{path.stem}.png" if folder else picture)
-        _draw(known, path, measured, targets)
+        own = picture / f"{path.stem}.png" if picture and folder else picture
+        _draw(known, path, measured, own, page if report else None)
         return measured
 
     refused = 0
@@ -167,16 +168,24 @@ def _measured(known: Measurement, path: Path, mask: Path | bool | None, **option
         return run(micrograph.image, known.name, labels=labels, **options)
 
 
-def _draw(known: Measurement, path: Path, measured: Measured, targets: Sequence[Path]) -> None:
+def _draw(known: Measurement, path: Path, measured: Measured, picture: Path | None, page: Path | None) -> None:
+    """The picture of its own, and a smaller one for the page."""
+    from PIL import Image
+
     from microtomo.io.micrographs import read_micrograph
     from microtomo.registry import get_task
     from microtomo.viz.figures import save_figure
     from microtomo.viz.marks import measurement_figure
 
-    if not targets:
+    if picture is None and page is None:
         return
     classes = get_task(known.task).classes
     figure = measurement_figure(read_micrograph(path).image, measured, classes, path.name)
-    for target in targets:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_figure(figure, target)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        save_figure(figure, picture)
+    if page is not None:
+        save_figure(figure, page, dpi=PAGE_DPI)
+        with Image.open(page) as drawn:
+            small = drawn.convert("RGB").quantize()  # 256 colours: a third of the bytes
+        small.save(page)

@@ -90,6 +90,6 @@ def _trackpy() -> Any:
     try:
         trackpy = importlib.import_module("trackpy")
     except ImportError:
-        raise MicrotomoError("tracking needs trackpy: install it with `pip install trackpy`") from None
+        raise MicrotomoError("tracking needs trackpy: install it with `pip install microtomo[tracking]`") from None
     trackpy.quiet()
     return trackpy
