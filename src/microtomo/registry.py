@@ -126,7 +126,8 @@ class Measurement:
     ``run(image, segmentation, pixel_nm, **settings)`` gives a :class:`microtomo.tem.measurement.Measured` with the
     named ``tables``, the first of which is the result. With ``from_labels`` the labels alone suffice, so that a label
     image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
-    first column of every table, also for one image.
+    first column of every table, also for one image. ``distribution`` names the length whose distribution on all images
+    is drawn, "" for none: the result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Measurement:
     tables: tuple[str, ...]
     from_labels: bool = False
     names_image: bool = True
+    distribution: str = ""
 
     @property
     def settings(self) -> list[Parameter]:
@@ -180,9 +182,10 @@ def register(
 
 
 def measurement(
-    name: str, *, task: str, tables: Sequence[str] = (), from_labels: bool = False, names_image: bool = True
+    name: str, *, task: str, tables: Sequence[str] = (), distribution: str = "", **traits: bool
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a measurement under ``name``, see :class:`Measurement`; ``tables`` is (name,) if not given.
+    """Decorator that adds a measurement under ``name``, see :class:`Measurement`; ``tables`` is (name,) if not given,
+    ``traits`` are ``from_labels`` and ``names_image``.
 
     Its keyword-only parameters become options of ``microtomo measure NAME``; an annotation ``Annotated[type, "help"]``
     says what each is. Raises MicrotomoError for a name that is taken and without a docstring.
@@ -192,7 +195,8 @@ def measurement(
         if name in _MEASUREMENTS:
             raise MicrotomoError(f"measurement {name!r} is registered twice")
         summary = _summary("measurement", name, run)
-        _MEASUREMENTS[name] = Measurement(name, task, summary, run, tuple(tables) or (name,), from_labels, names_image)
+        known = Measurement(name, task, summary, run, tuple(tables) or (name,), distribution=distribution, **traits)
+        _MEASUREMENTS[name] = known
         return run
 
     return add
@@ -287,8 +291,7 @@ def _search() -> None:
 
 
 def _summary(kind: str, name: str, run: Callable[..., Any]) -> str:
-    lines = (run.__doc__ or "").strip().splitlines()
-    if not lines:
+    if not (lines := (run.__doc__ or "").strip().splitlines()):
         raise MicrotomoError(f"{kind} {name!r} has no docstring: say in its first line what it does")
     return lines[0]
 
