@@ -16,6 +16,7 @@ from microtomo.tem.layers.random_fields import generator
 
 Pair = tuple[np.ndarray, np.ndarray]
 
+_WITH_LAYER = 0.5  # share of parts chosen around a pixel of the layer; of the others half have one anyway
 _STREAM = 2**40  # augmentation's numbers start here, beyond every sample's
 
 
@@ -37,13 +38,15 @@ def normalised(image: np.ndarray) -> np.ndarray:
 class TrainingImages:
     """Images by index: ``draw(seed, index)`` gives one of the pool as grey levels 0..1 and target 0..1, (y, x) each.
 
-    ``jitter``: deviation of the logarithm of gamma and, times 0.1, of added noise.
+    ``jitter``: deviation of the logarithm of gamma and, times 0.1, of added noise. ``crop``: side [px] of the part that
+    is shown, none for whole images; three of four parts have the layer in them where the image has one.
     """
 
     seed: int
     pool: int
     draw: Callable[[int, int], Pair]
     jitter: float = 0.15
+    crop: int | None = None
 
     def stored(self, index: int) -> np.ndarray:
         """Image ``index`` of the pool and its target, (2, y, x) uint8: what is worth keeping between passes."""
@@ -54,6 +57,8 @@ class TrainingImages:
         """Normalised image and target, float32 (y, x), of ``index``; ``kept`` is its :meth:`stored` if at hand."""
         image, target = (self.stored(index % self.pool) if kept is None else kept).astype(np.float32) / 255
         rng = generator(self.seed, _STREAM + index)
+        if self.crop is not None:
+            image, target = _cropped(image, target, self.crop, rng)
         symmetry = int(rng.integers(8))
         gamma, noise = np.exp(self.jitter * rng.standard_normal()), 0.1 * self.jitter * rng.random()
         spread = max(float(image.std()), 1e-3)
@@ -62,3 +67,16 @@ class TrainingImages:
         if symmetry >= 4:
             image, target = image[:, ::-1], target[:, ::-1]
         return normalised(image), np.ascontiguousarray(target, dtype=np.float32)
+
+
+def _cropped(image: np.ndarray, target: np.ndarray, side: int, rng: np.random.Generator) -> Pair:
+    """A square part of an image and its target."""
+    corner = [int(rng.integers(0, max(n - side, 0) + 1)) for n in image.shape]
+    if rng.random() < _WITH_LAYER:
+        there = np.flatnonzero(target > 0.5)
+        if len(there):
+            place = np.unravel_index(there[rng.integers(len(there))], target.shape)
+            shift = rng.integers(0, side, 2)
+            corner = [int(np.clip(place[k] - shift[k], 0, image.shape[k] - side)) for k in (0, 1)]
+    part = slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side)
+    return image[part], target[part]

@@ -1,0 +1,153 @@
+"""From a mask or a probability map to the one layer in it, or to the reason why there is none to measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy import ndimage
+
+from microtomo.errors import MicrotomoError
+
+_LEAST_PIXELS = 16  # a smaller component is noise
+_BORDER_SHARE = 0.01  # of the image's side: a layer that ends so near the border reaches it
+_SIDE_BY_SIDE = 0.5  # two components that overlap along the layer by this share of the longer are two layers
+_RIVAL_THICKNESS = 0.25  # of the largest's: a thinner neighbour is no layer of its own
+
+
+class Status(StrEnum):
+    """What the measurement says of one layer: a number that can be trusted, or why there is none."""
+
+    OK = "ok"
+    NO_SCALE = "no scale"
+    EMPTY = "empty"
+    TWO_LAYERS = "two layers"
+    ONE_SIDE = "touches one side only"
+    NO_SIDE = "touches no side"
+    EDGE_OUTSIDE = "edge outside the image"
+    NOT_ONE_LAYER = "not one layer"
+    TOO_SHORT = "too short"
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a thickness, at least in pixels."""
+        return self in (Status.OK, Status.NO_SCALE)
+
+    @property
+    def advice(self) -> str:
+        """One sentence that says what it means and what to do."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Status.OK: "The layer was measured.",
+    Status.NO_SCALE: "The image has no scale: give the size of a pixel in nm.",
+    Status.EMPTY: "No layer was found: look at the image, or give a mask.",
+    Status.TWO_LAYERS: "Two layers lie side by side: measure each, or crop the image to one.",
+    Status.ONE_SIDE: "The layer ends inside the image: give an image that it crosses from side to side.",
+    Status.NO_SIDE: "What was found lies wholly inside the image: give an image that the layer crosses.",
+    Status.EDGE_OUTSIDE: "An edge of the layer lies outside the image: give an image that shows both edges.",
+    Status.NOT_ONE_LAYER: "The mask has not the shape of one layer: look at it before you use any number.",
+    Status.TOO_SHORT: "Too little of the layer is in view: give an image with more of it.",
+}
+
+
+@dataclass(frozen=True)
+class Component:
+    """One connected component, its holes filled.
+
+    ``field`` (y, x) float32: the level that is 1/2 on its boundary, 1 inside it, without the other components;
+    ``mask`` (y, x) bool; ``centre`` (y, x) and unit vector ``axis`` (y, x) of its longest extent; ``length`` along
+    the axis and ``thickness`` = area / length, both in pixels and rough.
+    """
+
+    field: np.ndarray
+    mask: np.ndarray
+    centre: np.ndarray
+    axis: np.ndarray
+    length: float
+    thickness: float
+    span: tuple[float, float]
+
+
+def level(image: np.ndarray) -> np.ndarray:
+    """A mask (bool) or probability map (y, x) as float32 levels. Raises MicrotomoError for anything else."""
+    values = np.asarray(image)
+    if values.ndim != 2 or values.size == 0:
+        raise MicrotomoError(f"a mask is (y, x); got shape {values.shape}: give one image at a time")
+    if values.dtype == bool:
+        return values.astype(np.float32)
+    if not np.issubdtype(values.dtype, np.floating):
+        raise MicrotomoError(
+            f"values of type {values.dtype} are neither a mask nor probabilities: give `labels == 1`, or measure_labels"
+        )
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise MicrotomoError("probabilities must lie in 0..1: give the segmenter's probability, not its logits")
+    return values.astype(np.float32)
+
+
+def components(levels: np.ndarray) -> list[Component]:
+    """The connected components of ``levels`` (y, x) >= 1/2, largest first, specks left out."""
+    above = levels >= 0.5
+    numbers, count = ndimage.label(above, structure=np.ones((3, 3), dtype=int))
+    if count == 0:
+        return []
+    sizes = np.bincount(numbers.ravel())
+    sizes[0] = 0
+    largest = np.argsort(-sizes[1:], kind="stable") + 1
+    kept = [int(n) for n in largest if sizes[n] >= max(_LEAST_PIXELS, 0.01 * sizes.max())]
+    boxes = ndimage.find_objects(numbers)
+    return [_component(levels, above, numbers, n, boxes[n - 1]) for n in kept]
+
+
+def _component(
+    levels: np.ndarray, above: np.ndarray, numbers: np.ndarray, number: int, box: tuple[slice, slice]
+) -> Component:
+    mask = np.zeros(above.shape, dtype=bool)
+    mask[box] = ndimage.binary_fill_holes(numbers[box] == number)
+    own = mask & (numbers != number)
+    field = np.where(above & ~mask, np.float32(0), levels)
+    field[own] = 1.0
+    y, x = np.nonzero(mask)
+    points = np.stack([y, x], 1).astype(np.float64)
+    centre = points.mean(0)
+    _, vectors = np.linalg.eigh(np.cov((points - centre).T) + 1e-9 * np.eye(2))
+    axis = vectors[:, 1] * (1 if vectors[np.argmax(np.abs(vectors[:, 1])), 1] > 0 else -1)
+    along = (points - centre) @ axis
+    length = float(along.max() - along.min()) + 1
+    return Component(field, mask, centre, axis, length, len(y) / length, (float(along.min()), float(along.max())))
+
+
+def fault(found: list[Component]) -> Status:
+    """Whether the components are one layer that crosses the image; measured is the first of them."""
+    if not found:
+        return Status.EMPTY
+    first, *others = found
+    pieces = first.mask.copy()
+    for other in others:
+        overlap, apart = _beside(first, other)
+        if overlap > _SIDE_BY_SIDE * first.length and other.thickness > _RIVAL_THICKNESS * first.thickness:
+            return Status.TWO_LAYERS
+        if overlap < _SIDE_BY_SIDE * other.length and apart < 1.5 * first.thickness + 0.1 * first.length:
+            pieces |= other.mask  # a layer broken by a crack goes on
+    sides = _sides(pieces)
+    if sides >= 2:
+        return Status.OK
+    return Status.ONE_SIDE if sides else Status.NO_SIDE
+
+
+def _beside(first: Component, other: Component) -> tuple[float, float]:
+    """How far another component overlaps the first along its axis, and how far its centre lies off that axis [px]."""
+    y, x = np.nonzero(other.mask)
+    relative = np.stack([y, x], 1) - first.centre
+    along = relative @ first.axis
+    overlap = min(float(along.max()), first.span[1]) - max(float(along.min()), first.span[0])
+    across = relative @ np.array([-first.axis[1], first.axis[0]])
+    return max(0.0, overlap), abs(float(across.mean()))
+
+
+def _sides(mask: np.ndarray) -> int:
+    """How many of the image's four sides a mask reaches."""
+    high, wide = (max(1, round(_BORDER_SHARE * n)) for n in mask.shape)
+    return sum(bool(part.any()) for part in (mask[:high], mask[-high:], mask[:, :wide], mask[:, -wide:]))
