@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import BSpline, make_lsq_spline
 
-from microtomo.tem.layers.orthogonal import Lines, cross, usable
+from microtomo.tem.layers.orthogonal import LINES_TO_FIT, Lines, cross, usable
 from microtomo.tem.layers.outline import Component
 
 _MOST_SPANS = 6  # of the curve: it follows the layer's bends, not the roughness of its edges
@@ -33,13 +33,13 @@ class Curve:
         slope = self.spline.derivative()(held)
         return self.spline(held) + slope * (s - held), slope
 
-    def feet(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Points (k, 2) one pixel of arc apart, unit normals (k, 2), and the arc (k,)."""
+    def feet(self, start: float, stop: float, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points (k, 2) ``spacing`` pixels of arc apart, unit normals (k, 2), and the arc (k,)."""
         fine = np.arange(start, stop + 0.25, 0.25)
         u, slope = self.at(fine)
         stretch = np.hypot(1, slope)
         arc = np.concatenate([[0.0], np.cumsum(0.125 * (stretch[1:] + stretch[:-1]))])
-        even = np.arange(0.0, arc[-1])
+        even = np.arange(0.0, arc[-1], spacing)
         s = np.interp(even, arc, fine)
         u, slope = self.at(s)
         foot = self.origin + s[:, None] * self.direction + u[:, None] * self.normal
@@ -56,11 +56,11 @@ def curved(part: Component, line: Lines) -> Lines:
     direction = np.array([normal[1], -normal[0]])
     origin = line.foot[0] - line.arc[0] * direction
     lines, start, stop = line, float(line.arc[0]), float(line.arc[-1])
-    for _ in range(_ROUNDS):
+    for spacing in (max(1.0, part.length / LINES_TO_FIT),) * (_ROUNDS - 1) + (1.0,):
         curve = _fit(lines, part, origin, direction, normal)
         if curve is None:
-            return lines
-        foot, across, arc = curve.feet(start, stop)
+            return line
+        foot, across, arc = curve.feet(start, stop, spacing)
         lines = cross(part.field, foot, across, arc, 0.9 * part.thickness + 6)
     return lines
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+import torch
+from torch.nn import functional
 
-from microtomo.tem.layers.outline import Component
+from microtomo.tem.layers.outline import Component, rim
 
 _STEP_PX = 0.5  # between samples of a line: finer changes no length by more than 0.001 px
 _ROUNDS = 6  # of regression; the line's angle settles in three
 _SETTLED = 1e-5  # rad
 _OUTLIER = 4.0  # robust deviations beyond which a midpoint does not draw the line
-_FREE_END = 0.9  # of the median length: shorter lines at the layer's free end cross its end, not its edge
+_MIDDLE = 0.3  # of the thickness, to both sides of the centre line: a line at a free end must reach as far
+
+
+LINES_TO_FIT = 256
+"""Lines that a centre line is fitted to on the way; the final ones are a pixel apart."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,9 @@ class Lines:
 def cross(field: np.ndarray, foot: np.ndarray, normal: np.ndarray, arc: np.ndarray, reach: float) -> Lines:
     """Lines through ``foot`` (k, 2) along ``normal`` (k, 2), followed for ``reach`` [px] to both sides."""
     t = np.arange(-np.ceil(reach / _STEP_PX), np.ceil(reach / _STEP_PX) + 1) * _STEP_PX
-    y, x = (foot[:, None, axis] + t * normal[:, None, axis] for axis in (0, 1))
-    values = map_coordinates(field, np.stack([y, x]), order=1, mode="nearest", output=np.float32)
+    t = t.astype(np.float32)
+    y, x = (np.float32(foot[:, None, axis]) + t * np.float32(normal[:, None, axis]) for axis in (0, 1))
+    values = _sampled(field, y, x)
     inside = values >= 0.5
     outside = (y < 0) | (x < 0) | (y > field.shape[0] - 1) | (x > field.shape[1] - 1)
     whole = inside.any(1) & ~(inside & outside).any(1) & ~inside[:, 0] & ~inside[:, -1]
@@ -71,6 +77,16 @@ def cross(field: np.ndarray, foot: np.ndarray, normal: np.ndarray, arc: np.ndarr
     return Lines(foot, normal, low, high, length, whole, soft, arc)
 
 
+def _sampled(field: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The field between its pixels, linear along both axes; beyond the border as on it."""
+    high, wide = (max(n - 1, 1) for n in field.shape)
+    places = np.stack([x * np.float32(2 / wide) - 1, y * np.float32(2 / high) - 1], axis=-1)
+    values = functional.grid_sample(
+        torch.from_numpy(field)[None, None], torch.from_numpy(places)[None], padding_mode="border", align_corners=True
+    )
+    return np.asarray(values[0, 0].numpy())
+
+
 def straight(part: Component) -> Lines:
     """Perpendiculars of the regression line through the midpoints of the boundary points.
 
@@ -79,11 +95,12 @@ def straight(part: Component) -> Lines:
     """
     point, direction = part.centre, part.axis
     reach = _reach(part, point, direction)
+    spacing = max(1.0, part.length / LINES_TO_FIT)
     for _ in range(_ROUNDS):
-        lines = _perpendiculars(part, point, direction, reach)
+        lines = _perpendiculars(part, point, direction, reach, spacing)
         chosen = usable(lines)
         if chosen.sum() < 3:
-            return lines
+            break
         s = lines.arc[chosen]
         slope, offset = _regression(s, 0.5 * (lines.low + lines.high)[chosen])
         normal = lines.normal[0]
@@ -96,41 +113,39 @@ def straight(part: Component) -> Lines:
 
 
 def usable(lines: Lines) -> np.ndarray:
-    """Which lines (k,) measure thickness: whole ones, less those at a free end that cross the layer's end."""
+    """Which lines (k,) measure thickness: whole ones, less those at a free end that cross the layer's end.
+
+    At an end where no line is cut by the image's border, lines count from the first that reaches across the middle
+    part of the layer's usual thickness.
+    """
     chosen = lines.whole.copy()
     if not chosen.any():
         return chosen
-    typical, crossed = _FREE_END * float(np.median(lines.length[chosen])), lines.length > 0
+    low, high = lines.low[chosen], lines.high[chosen]
+    part, middle = _MIDDLE * float(np.median(high - low)), 0.5 * float(np.median(high + low))
+    across = (lines.low <= middle - part) & (lines.high >= middle + part)
     for order in (slice(None), slice(None, None, -1)):
-        kept = chosen[order]  # a view
+        kept, full = chosen[order], across[order]  # views
         first = int(np.argmax(kept))
-        if not crossed[order][:first].any():  # no line beyond is cut by the image's border: the layer may end here
-            short = lines.length[order][first : first + int(typical)] < typical
-            kept[first : first + (len(short) if short.all() else int(np.argmin(short)))] = False
+        if not (lines.length[order][:first] > 0).any() and full[first:].any():
+            kept[first : first + int(np.argmax(full[first:]))] = False
     return chosen
 
 
-def _perpendiculars(part: Component, point: np.ndarray, direction: np.ndarray, reach: float) -> Lines:
-    """One line a pixel along ``direction``, as far as the component goes."""
-    y, x = np.nonzero(_rim(part.mask))
-    along = (y - point[0]) * direction[0] + (x - point[1]) * direction[1]
-    arc = np.arange(np.floor(along.min()), np.ceil(along.max()) + 1)
+def _perpendiculars(
+    part: Component, point: np.ndarray, direction: np.ndarray, reach: float, spacing: float = 1.0
+) -> Lines:
+    """Lines ``spacing`` pixels apart along ``direction``, as far as the component goes."""
+    along = (rim(part.mask) - point) @ direction
+    arc = np.arange(np.floor(along.min()), np.ceil(along.max()) + 1, spacing)
     foot = point + arc[:, None] * direction
     normal = np.broadcast_to(np.array([-direction[1], direction[0]]), foot.shape)
     return cross(part.field, foot, normal, arc, reach)
 
 
-def _rim(mask: np.ndarray) -> np.ndarray:
-    """Pixels of a mask next to others or at the image's border: all that extents need."""
-    rim = mask.copy()
-    rim[1:-1, 1:-1] &= ~(mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:])
-    return rim
-
-
 def _reach(part: Component, point: np.ndarray, direction: np.ndarray) -> float:
     """How far across [px] the component goes from a line, and some more."""
-    y, x = np.nonzero(_rim(part.mask))
-    across = (x - point[1]) * direction[0] - (y - point[0]) * direction[1]
+    across = (rim(part.mask) - point) @ np.array([-direction[1], direction[0]])
     return float(np.abs(across).max() + 0.25 * part.thickness + 3)
 
 

@@ -13,6 +13,7 @@ from microtomo.errors import MicrotomoError
 _LEAST_PIXELS = 16  # a smaller component is noise
 _BORDER_SHARE = 0.01  # of the image's side: a layer that ends so near the border reaches it
 _SIDE_BY_SIDE = 0.5  # two components that overlap along the layer by this share of the longer are two layers
+_PIECE = 0.05  # of the largest's area: what is smaller is no piece of a broken layer
 _RIVAL_THICKNESS = 0.25  # of the largest's: a thinner neighbour is no layer of its own
 
 
@@ -109,14 +110,31 @@ def _component(
     own = mask & (numbers != number)
     field = np.where(above & ~mask, np.float32(0), levels)
     field[own] = 1.0
-    y, x = np.nonzero(mask)
-    points = np.stack([y, x], 1).astype(np.float64)
-    centre = points.mean(0)
-    _, vectors = np.linalg.eigh(np.cov((points - centre).T) + 1e-9 * np.eye(2))
+    centre, axis, area = _moments(mask[box], (box[0].start, box[1].start))
+    along = (rim(mask) - centre) @ axis
+    span = float(along.min()), float(along.max())
+    length = span[1] - span[0] + 1
+    return Component(field, mask, centre, axis, length, area / length, span)
+
+
+def rim(mask: np.ndarray) -> np.ndarray:
+    """Pixels (k, 2) of a mask (y, x) that have a neighbour outside or lie at the image's border: all of its extent."""
+    edge = mask.copy()
+    edge[1:-1, 1:-1] &= ~(mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:])
+    return np.stack(np.nonzero(edge), 1)
+
+
+def _moments(mask: np.ndarray, corner: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Centre (y, x), axis of the longest extent and area of a mask whose first pixel lies at ``corner``."""
+    area = int(mask.sum())
+    rows, columns = mask.sum(1, dtype=np.float64), mask.sum(0, dtype=np.float64)
+    y, x = np.arange(len(rows)), np.arange(len(columns))
+    my, mx = rows @ y / area, columns @ x / area
+    mixed = float((mask @ (x - mx)) @ (y - my)) / area
+    spread = np.array([[rows @ (y - my) ** 2 / area, mixed], [mixed, columns @ (x - mx) ** 2 / area]])
+    _, vectors = np.linalg.eigh(spread + 1e-9 * np.eye(2))
     axis = vectors[:, 1] * (1 if vectors[np.argmax(np.abs(vectors[:, 1])), 1] > 0 else -1)
-    along = (points - centre) @ axis
-    length = float(along.max() - along.min()) + 1
-    return Component(field, mask, centre, axis, length, len(y) / length, (float(along.min()), float(along.max())))
+    return np.array([my + corner[0], mx + corner[1]]), axis, area
 
 
 def fault(found: list[Component]) -> Status:
@@ -126,10 +144,10 @@ def fault(found: list[Component]) -> Status:
     first, *others = found
     pieces = first.mask.copy()
     for other in others:
-        overlap, apart = _beside(first, other)
+        overlap = _beside(first, other)
         if overlap > _SIDE_BY_SIDE * first.length and other.thickness > _RIVAL_THICKNESS * first.thickness:
             return Status.TWO_LAYERS
-        if overlap < _SIDE_BY_SIDE * other.length and apart < 1.5 * first.thickness + 0.1 * first.length:
+        if other.mask.sum() > _PIECE * first.mask.sum():
             pieces |= other.mask  # a layer broken by a crack goes on
     sides = _sides(pieces)
     if sides >= 2:
@@ -137,14 +155,11 @@ def fault(found: list[Component]) -> Status:
     return Status.ONE_SIDE if sides else Status.NO_SIDE
 
 
-def _beside(first: Component, other: Component) -> tuple[float, float]:
-    """How far another component overlaps the first along its axis, and how far its centre lies off that axis [px]."""
-    y, x = np.nonzero(other.mask)
-    relative = np.stack([y, x], 1) - first.centre
-    along = relative @ first.axis
+def _beside(first: Component, other: Component) -> float:
+    """How far [px] another component overlaps the first along its axis."""
+    along = (rim(other.mask) - first.centre) @ first.axis
     overlap = min(float(along.max()), first.span[1]) - max(float(along.min()), first.span[0])
-    across = relative @ np.array([-first.axis[1], first.axis[0]])
-    return max(0.0, overlap), abs(float(across.mean()))
+    return max(0.0, overlap)
 
 
 def _sides(mask: np.ndarray) -> int:
