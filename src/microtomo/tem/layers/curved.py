@@ -79,9 +79,7 @@ def bent(line: Lines, curve: Lines) -> bool:
     return before > _LEAST_RESIDUAL_PX and after < _GAIN * before
 
 
-def _fit(
-    lines: Lines, part: Component, origin: np.ndarray, direction: np.ndarray, normal: np.ndarray
-) -> Curve | None:
+def _fit(lines: Lines, part: Component, origin: np.ndarray, direction: np.ndarray, normal: np.ndarray) -> Curve | None:
     """The least-squares cubic spline through the midpoints, or None where there are too few."""
     relative = lines.middle[usable(lines)] - origin
     s, u = relative @ direction, relative @ normal

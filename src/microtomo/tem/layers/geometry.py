@@ -45,7 +45,7 @@ class Layer:
         return self.centre[0] + w * cos - u * sin, self.centre[1] + w * sin + u * cos
 
     def coordinates(self, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """v of the foot point on the centre line and signed distance from it, of image positions, by Newton's method."""
+        """v of the foot point on the centre line, and signed distance from it, by Newton's method."""
         cos, sin = np.float32(np.cos(self.tilt)), np.float32(np.sin(self.tilt))
         dy, dx = y - np.float32(self.centre[0]), x - np.float32(self.centre[1])
         u, w = dx * cos - dy * sin, dy * cos + dx * sin

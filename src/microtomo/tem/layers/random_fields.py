@@ -25,18 +25,18 @@ def log_uniform(rng: np.random.Generator, between: tuple[float, float]) -> float
     return float(np.exp(rng.uniform(*np.log(between))))
 
 
-def field(
-    shape: tuple[int, int], scale_px: float | tuple[float, float], rng: np.random.Generator
-) -> np.ndarray:
+def field(shape: tuple[int, int], scale_px: float | tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     """A Gaussian random field (y, x), float32, of mean 0 and deviation 1, periodic.
 
     Its correlation is exp(-r^2 / (2 scale^2)), with one scale [px] or one along y and one along x.
     """
     along_y, along_x = scale_px if isinstance(scale_px, tuple) else (scale_px, scale_px)
     noise = rng.standard_normal(shape, dtype=np.float32)
-    spectrum = fft.rfft2(noise) * _filter(shape[0], float(along_y))[:, None] * _filter(shape[1], float(along_x))[
-        None, : shape[1] // 2 + 1
-    ]
+    spectrum = (
+        fft.rfft2(noise)
+        * _filter(shape[0], float(along_y))[:, None]
+        * _filter(shape[1], float(along_x))[None, : shape[1] // 2 + 1]
+    )
     return np.asarray(fft.irfft2(spectrum, s=shape))
 
 

@@ -76,7 +76,7 @@ def _edges(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]
 def _pores(
     shape: tuple[int, int], scales: tuple[float, float], share: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """Islands (y, x) that cover a share of the image, flatter than wide; ``scales`` [px] between which their size is."""
+    """Islands (y, x) that cover a share of the image, flatter than wide, of a size between two ``scales`` [px]."""
     size = log_uniform(rng, scales)
     lump = field(shape, (size, size * rng.uniform(1.0, 3.5)), rng) + 0.35 * field(shape, 0.4 * size + 0.3, rng)
     return np.asarray(lump > np.quantile(lump[::3, ::3], 1 - rng.uniform(*share)))

@@ -149,8 +149,7 @@ def measure_labels(
     if values.ndim != 2 or not (values.dtype == bool or np.issubdtype(values.dtype, np.integer)):
         raise MicrotomoError(f"a label image is (y, x) of whole numbers; got {values.dtype} of shape {values.shape}")
     return [
-        replace(measure_layer(values == number, pixel_nm, shape=shape, image=image), layer=number)
-        for number in layers
+        replace(measure_layer(values == number, pixel_nm, shape=shape, image=image), layer=number) for number in layers
     ]
 
 
