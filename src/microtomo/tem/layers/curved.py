@@ -15,6 +15,7 @@ _SPAN_THICKNESSES = 2.0  # the least length of one span, in thicknesses of the l
 _ROUNDS = 3  # the normals stand still after two
 _LEAST_RESIDUAL_PX = 0.5  # a line that fits the midpoints so closely needs no curve
 _GAIN = 0.6  # a curve is taken where it leaves less than this share of the straight line's residual
+_SHARPEST = 0.35  # half the thickness over the radius: beyond it the normals crowd on the inner edge
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,22 @@ def residuals(lines: Lines) -> np.ndarray:
 
 def bent(line: Lines, curve: Lines) -> bool:
     """Whether the layer needs the curve: by the midpoints' residuals from the straight line and from the curve."""
+    if _sharpest(curve) > _SHARPEST:
+        return False
     straight, smooth = residuals(line), residuals(curve)
     if len(straight) < 3 or len(smooth) < 3:
         return len(smooth) > len(straight)
     before, after = float(np.std(straight)), float(np.std(smooth))
     return before > _LEAST_RESIDUAL_PX and after < _GAIN * before
+
+
+def _sharpest(lines: Lines) -> float:
+    """Half the thickness over the least radius of the centre line, from the turn of neighbouring normals."""
+    turn = np.abs(np.diff(np.arctan2(lines.normal[:, 0], lines.normal[:, 1])))
+    turn = np.minimum(turn, 2 * np.pi - turn) / np.maximum(np.diff(lines.arc), 1e-9)
+    used = usable(lines)
+    both = used[1:] & used[:-1]
+    return 0.5 * float(turn[both].max() * np.median(lines.length[used])) if both.any() else 0.0
 
 
 def _fit(lines: Lines, part: Component, origin: np.ndarray, direction: np.ndarray, normal: np.ndarray) -> Curve | None:

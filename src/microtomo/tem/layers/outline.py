@@ -80,9 +80,7 @@ def level(image: np.ndarray) -> np.ndarray:
     if values.dtype == bool:
         return values.astype(np.float32)
     if not np.issubdtype(values.dtype, np.floating):
-        raise MicrotomoError(
-            f"values of type {values.dtype} are neither a mask nor probabilities: give `labels == 1`, or measure_labels"
-        )
+        raise MicrotomoError(f"values of type {values.dtype} are neither a mask nor probabilities: give `labels == 1`")
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
         raise MicrotomoError("probabilities must lie in 0..1: give the segmenter's probability, not its logits")
     return values.astype(np.float32)

@@ -30,9 +30,10 @@ def thickness_figure(
     layers = [answers] if isinstance(answers, LayerThickness) else list(answers)
     high, wide = image.shape
     scale = _SIDE_INCHES / max(high, wide)
-    figure = Figure(figsize=(max(wide * scale, 3.5), high * scale + 0.45 + 0.2 * len(layers)))
+    header = 0.3 + 0.17 * len(layers)
+    figure = Figure(figsize=(max(wide * scale, 3.5), high * scale + header))
     FigureCanvasAgg(figure)
-    top = 1 - (0.4 + 0.2 * len(layers)) / figure.get_figheight()
+    top = 1 - header / figure.get_figheight()
     axes = figure.add_axes((0.01, 0.01, 0.98, top - 0.01))
     black, white = np.percentile(image, (0.5, 99.5))
     axes.imshow(image, cmap="gray", vmin=black, vmax=max(white, black + 1e-9), interpolation="nearest")

@@ -22,6 +22,8 @@ _LEAST_ASPECT = 1.0  # measured length over thickness
 _MOST_SPREAD = 0.5  # standard deviation over mean thickness of one layer
 _MOST_BROKEN = 0.25  # share of lines that leave the layer and enter it again
 _GAP = 0.1  # of a line's length outside the layer, from which on it counts as broken
+_BRANCH = 2.5  # lines so many times as long as usual run along a layer that crosses this one
+_MOST_BRANCH = 0.1  # share of the mask in such lines
 _LEAST_CERTAINTY = 0.75  # mean probability inside the mask of a layer that the segmenter is sure of
 
 EDGE_SHARE = 0.25
@@ -133,7 +135,7 @@ def measure_layers(
     return [replace(answer, layer=k + 1) for k, answer in enumerate(answers)]
 
 
-def measure_labels(
+def measure_label_image(
     labels: np.ndarray,
     pixel_nm: float | None = None,
     *,
@@ -224,7 +226,8 @@ def _doubt(part: Component, lines: Lines, used: np.ndarray, is_mask: bool) -> St
         return Status.TOO_SHORT
     broken = (lines.high - lines.low)[used] > (1 + _GAP) * lengths + 1
     unsure = not is_mask and float(part.field[part.mask].mean()) < _LEAST_CERTAINTY
-    if broken.mean() > _MOST_BROKEN or lengths.std() > _MOST_SPREAD * lengths.mean() or unsure:
+    branch = lines.length[lines.length > _BRANCH * np.median(lengths)].sum() > _MOST_BRANCH * lines.length.sum()
+    if branch or broken.mean() > _MOST_BROKEN or lengths.std() > _MOST_SPREAD * lengths.mean() or unsure:
         return Status.NOT_ONE_LAYER
     return Status.OK
 
