@@ -50,8 +50,8 @@ def test_regressor_learns_the_thickness_of_bands():
     truth = torch.tensor(np.stack([widths / 128, np.zeros(16)], 1), dtype=torch.float32)
     network = ThicknessRegressor(sizes=(4, 8), dense=(32, 16), dropout=0.0)
     assert masks.shape == (16, 1, SIDE, SIDE)
-    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
-    for _ in range(40):
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(60):
         optimiser.zero_grad()
         loss = (network(masks) - truth).square().mean()
         loss.backward()
