@@ -101,7 +101,7 @@ class SegNet(nn.Module):
             x, places = functional.max_pool2d(block(x), 2, return_indices=True)
             taken.append(places)
         for level in reversed(range(len(self.up))):
-            x = self.up[level](functional.max_unpool2d(x, taken[level], 2))
+            x = self.up[level](functional.max_unpool2d(x, taken[level], (2, 2)))
         logits: Tensor = self.last(x)
         return logits[..., :height, :width]
 

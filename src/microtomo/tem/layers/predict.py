@@ -33,7 +33,7 @@ def layer_probability(
     n = int(np.ceil(max(pixels.shape) / working_side))
     seen = torch.from_numpy(normalised(_binned(pixels, n)))[None, None]
     with torch.inference_mode():
-        logits = sum(_view(network, seen, k) for k in range(views)) / views
+        logits = torch.stack([_view(network, seen, k) for k in range(views)]).mean(0)
         if n > 1:
             logits = _enlarged(logits, n, pixels.shape)
         return np.asarray(logits[0, 0].sigmoid().numpy())
@@ -42,7 +42,7 @@ def layer_probability(
 def _view(network: nn.Module, image: torch.Tensor, number: int) -> torch.Tensor:
     """Logit (1, 1, y, x) of the layer, from the image mirrored along the axes that the bits of ``number`` name."""
     axes = [2 + axis for axis in (0, 1) if number >> axis & 1]
-    logits = network(image.flip(axes)).float().flip(axes)
+    logits: torch.Tensor = network(image.flip(axes)).float().flip(axes)
     return logits[:, 1:2] - logits[:, :1]
 
 

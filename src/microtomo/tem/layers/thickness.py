@@ -236,7 +236,7 @@ def _edge_error(lines: Lines, used: np.ndarray, is_mask: bool, edge_share: float
     """Standard error [px] of the mean thickness because both edges are known so well and no better."""
     if not is_mask:
         return float(np.sqrt(2) * edge_share * lines.softness[used].mean())
-    return float(np.hypot(*(rounding_error(lines.ends[used, k]) for k in (0, 1))))
+    return float(np.hypot(rounding_error(lines.ends[used, 0]), rounding_error(lines.ends[used, 1])))
 
 
 def _roughness(arc: np.ndarray, edge: np.ndarray) -> float:
