@@ -173,11 +173,11 @@ def test_interval_covers_for_white_and_for_correlated_lines():
     kernel = np.exp(-0.5 * (np.arange(-30, 31) / 8) ** 2)
     hits = {"white": 0, "correlated": 0}
     for _ in range(300):
-        white = rng.standard_normal(400)
-        smooth = np.convolve(rng.standard_normal(460), kernel / np.linalg.norm(kernel), "valid")
+        white = 20 + rng.standard_normal(400)
+        smooth = 20 + np.convolve(rng.standard_normal(460), kernel / np.linalg.norm(kernel), "valid")
         for name, values in (("white", white), ("correlated", smooth)):
             error = mean_error(values, 0.0)
-            hits[name] += error.low <= 0 <= error.high
+            hits[name] += error.low <= 20 <= error.high
     assert all(0.91 * 300 <= count <= 0.985 * 300 for count in hits.values()), hits
 
 

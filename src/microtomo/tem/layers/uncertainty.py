@@ -24,7 +24,8 @@ class MeanError:
     """Uncertainty of a mean thickness, in pixels.
 
     ``effective`` number of independent lines; ``sampling``: standard error because the image shows a piece of the
-    layer; ``edges``: standard error of where the two edges are; ``low``, ``high``: 95 % interval of the layer's mean.
+    layer; ``edges``: standard error of where the two edges are; ``low``, ``high``: 95 % interval of the layer's mean,
+    cut at 0.
     """
 
     effective: float
@@ -73,7 +74,7 @@ def mean_error(lengths: np.ndarray, edges: float) -> MeanError:
         freedom = min(1e6, freedom * (total / sampled) ** 2)
     half = float(stats.t.ppf(0.975, freedom)) * float(np.sqrt(total))
     mean = float(lengths.mean())
-    return MeanError(effective, float(np.sqrt(sampled)), edges, mean - half, mean + half)
+    return MeanError(effective, float(np.sqrt(sampled)), edges, max(0.0, mean - half), mean + half)
 
 
 def rounding_error(points: np.ndarray) -> float:
