@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from microtomo.simulate.compiled import counter_normals
+from microtomo.physics.kernels import counter_normals
 from microtomo.simulate.dataset import load_config
 from microtomo.simulate.generation import generate_dataset
 

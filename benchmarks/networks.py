@@ -11,9 +11,10 @@ from statistics import median
 import torch
 
 from microtomo import reconstruct
-from microtomo.leaderboard import TEST_SEED, TRIALS, scans_of
+from microtomo.inverse.leaderboard import TRIALS, scans_of
 from microtomo.materials import load_stack
 from microtomo.registry import list_methods
+from microtomo.seeds import TEST_SEED
 
 SCANS = 8
 
@@ -22,7 +23,7 @@ def main() -> None:
     stack = load_stack("au-al-si")
     scans = scans_of(TRIALS[0], SCANS, TEST_SEED, stack).data
     print(f"{SCANS} scans of 128 x 128 pixels, {torch.get_num_threads()} threads")
-    for method in list_methods(task="sem"):
+    for method in list_methods(task="layers"):
         if not method.learned:
             continue
         seconds = []

@@ -23,9 +23,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 import microtomo
-from microtomo.leaderboard import TEST_SEED, VALIDATION_SEED, Trial, run_trial
+from microtomo.inverse.leaderboard import Trial, run_trial
 from microtomo.registry import get_method
-from microtomo.simulate.seeds import derive_seed
+from microtomo.seeds import TEST_SEED, TRIAL_STRUCTURES, VALIDATION_SEED
+from microtomo.simulate.samples import draw_structure
 
 STACK = microtomo.load_stack("au-al-si")
 ROWS = [  # name, structures, contrast, noise, methods; published figure or None; must; aim
@@ -87,11 +88,9 @@ def speed() -> None:
         ("continuous", 128, "published", 3),
         ("continuous", 512, "published", 0),
     ):
-        layers = range(len(STACK.layers))
         times = []
         for i in range(repeat + 1):
-            seeds = [derive_seed(VALIDATION_SEED, 2, i, k) for k in layers]
-            truth = microtomo.make_structure(STACK, kind, seeds, size, size)
+            truth = draw_structure(STACK, kind, VALIDATION_SEED, TRIAL_STRUCTURES, i, size, size)
             scan = microtomo.simulate_scan(STACK, truth, contrast=contrast, noise=0.02, seed=i)
             started = time.perf_counter()
             microtomo.reconstruct(scan, "map")

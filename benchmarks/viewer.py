@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "viz"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from browsing import chromium, viewer, watched
 
 FRAMES = "() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))"
@@ -25,13 +25,13 @@ CHANGES = (("cut away beyond x", "0.3"), ("cut away above z", "0.3"), ("opacity 
 def main() -> None:
     file = Path(sys.argv[1])
     with chromium() as browser, viewer(file) as (process, address), watched(browser) as (page, _, _):
-        stage = page.locator("[data-panel=reconstruction] .mt-stage")
+        view = page.locator("[data-panel=reconstruction] .mt-view")
 
         def timed(name: str, change: Callable[[], object]) -> None:
             started = time.perf_counter()
             change()
             page.evaluate(FRAMES)
-            stage.screenshot()
+            view.screenshot()
             print(f"{name}: {time.perf_counter() - started:.2f} s")
 
         def opened() -> None:

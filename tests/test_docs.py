@@ -23,9 +23,10 @@ import typer
 
 import microtomo
 from microtomo.cli.app import app, main
-from microtomo.files import write_reconstruction, write_scan
+from microtomo.io.reconstructions import write_reconstruction
+from microtomo.io.scans import write_scan
 from microtomo.simulate.microscope import Microscope, simulate_acquisition, write_tiffs
-from microtomo.tem.synthetic import Conditions, micrograph
+from microtomo.tem.graphene.synthetic import Conditions, micrograph
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

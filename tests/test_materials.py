@@ -1,10 +1,22 @@
 import math
+from itertools import pairwise
 
 import pytest
 from pydantic import ValidationError
 
+from microtomo.elements import COMPOUNDS, ELEMENTS, mass_fractions, mean_atomic_number, parse_formula
 from microtomo.errors import MicrotomoError
-from microtomo.materials import Layer, Material, Stack, builtin_materials, check_energies, load_stack, make_stack
+from microtomo.materials import (
+    Layer,
+    Material,
+    Stack,
+    builtin_materials,
+    check_energies,
+    find_material,
+    known_materials,
+    load_stack,
+    make_stack,
+)
 
 TITANIUM = {"symbol": "Ti2", "atomic_number": 22, "density_g_cm3": 4.5, "base_signal": 0.55}
 
@@ -209,3 +221,145 @@ def test_material_and_stack_are_constants():
         stack.substrate.base_signal = 1.0
     layer = Layer(material=stack.substrate, max_nm=1)
     assert Stack(name="s", substrate=stack.substrate, layers=(layer,)).max_nm == (1,)
+
+
+def test_all_elements_to_plutonium_are_known_with_their_numbers():
+    assert len(ELEMENTS) == 94
+    assert [ELEMENTS[s].atomic_number for s in ("H", "Fe", "Ag", "Hf", "Pu")] == [1, 26, 47, 72, 94]
+    weights = [e.atomic_weight for e in ELEMENTS.values()]
+    inversions = sum(b < a for a, b in pairwise(weights))
+    assert inversions == 5  # Ar-K, Co-Ni, Te-I, Th-Pa, U-Np
+    for symbol in ELEMENTS:
+        material = find_material(symbol)
+        assert material.atoms == {symbol: 1}
+        assert 0 < material.density_g_cm3 < 23
+    for symbol, material in builtin_materials().items():
+        assert known_materials()[symbol] == material
+
+
+@pytest.mark.parametrize(
+    ("formula", "atoms"),
+    [
+        ("SiO2", {"Si": 1, "O": 2}),
+        ("C5H8O2", {"C": 5, "H": 8, "O": 2}),
+        ("Au0.6Pd.4", {"Au": 0.6, "Pd": 0.4}),
+        ("Ca3(PO4)2", {"Ca": 3, "P": 2, "O": 8}),
+        ("((CH3)2O)2C", {"C": 5, "H": 12, "O": 2}),
+        ("CoCO3", {"Co": 1, "C": 1, "O": 3}),
+    ],
+)
+def test_formulas_are_counted_in_atoms(formula, atoms):
+    assert parse_formula(formula) == pytest.approx(atoms)
+
+
+@pytest.mark.parametrize(
+    ("formula", "sentence"),
+    [
+        ("Xx2", "'Xx' is no element"),
+        ("Si O2", "is not a chemical formula"),
+        ("sio2", "is not a chemical formula"),
+        ("", "is not a chemical formula"),
+        ("Si(O2", "a bracket is open"),
+        ("SiO2)", r"'\)' without"),
+        ("Si(", "a bracket is open"),
+        ("2Si", "is not a chemical formula"),
+        ("3(SiO2)", "is not a chemical formula"),
+        ("Si0", "there are no atoms"),
+        ("(" * 5000 + "Si", "is not a chemical formula"),
+        ("Si1e9", "is not a chemical formula"),
+    ],
+)
+def test_what_is_no_formula_is_refused(formula, sentence):
+    with pytest.raises(MicrotomoError, match=sentence):
+        parse_formula(formula)
+
+
+def test_means_of_silica_by_hand():
+    assert mass_fractions({"Si": 1, "O": 2})["O"] == pytest.approx(31.998 / 60.083, rel=1e-6)
+    assert mean_atomic_number({"Si": 1, "O": 2}) == pytest.approx((14 * 28.085 + 8 * 31.998) / 60.083)
+    assert find_material("SiO2").atomic_number == pytest.approx(10.805, abs=1e-3)
+
+
+def test_indium_tin_oxide_is_nine_parts_of_indium_oxide_by_mass():
+    shares = mass_fractions(find_material("ITO").atoms)
+    tin_oxide = shares["Sn"] * (118.71 + 31.998) / 118.71
+    assert tin_oxide == pytest.approx(0.1, abs=0.003)
+
+
+def test_compounds_have_levels_between_lighter_and_heavier_elements():
+    for name in COMPOUNDS:
+        material = find_material(name)
+        assert material.formula == COMPOUNDS[name][0]
+        lighter, heavier = (find_material(s).base_signal for s in ("H", "Au"))
+        assert lighter < material.base_signal < heavier
+
+
+def test_formula_and_density_are_enough_in_a_stack_file(tmp_path):
+    text = """
+name = "zinc"
+substrate = "SiO2"
+[[materials]]
+symbol = "film"
+formula = "ZnTe"
+density_g_cm3 = 5.63
+[[materials]]
+symbol = "PdAu"
+density_g_cm3 = 15.5
+[[layers]]
+material = "film"
+max_nm = 30
+[[layers]]
+material = "PdAu"
+max_nm = 5
+"""
+    stack = load_stack(write(tmp_path / "zinc.toml", text))
+    film, alloy = (layer.material for layer in stack.layers)
+    assert film.atoms == {"Zn": 1, "Te": 1}
+    assert film.atomic_number == pytest.approx((30 * 65.38 + 52 * 127.6) / 192.98, abs=1e-3)
+    assert alloy.atoms == {"Pd": 1, "Au": 1}
+    assert stack.substrate == find_material("SiO2")
+    assert make_stack(stack.model_dump(mode="json")) == stack
+
+
+def test_stacks_without_formulas_are_written_as_before():
+    written = load_stack("au-al-si").model_dump_json()
+    assert "formula" not in written
+    assert '"substrate":{"symbol":"Si","atomic_number":14.0,"density_g_cm3":2.33,"base_signal":0.49}' in written
+
+
+@pytest.mark.parametrize(
+    ("symbol", "z", "atoms"),
+    [
+        ("MyAu", 79, {"Au": 1}),
+        ("C1", 79, {"Au": 1}),
+        ("Ti2", 22, {"Ti": 2}),
+        ("SiO2", 10.8, {"Si": 1, "O": 2}),
+        ("SiO2", 10, {"Si": 1, "O": 2}),
+    ],
+)
+def test_atoms_follow_the_symbol_only_where_the_atomic_number_agrees(symbol, z, atoms):
+    assert Material(symbol=symbol, atomic_number=z, density_g_cm3=5, base_signal=0.5).atoms == atoms
+
+
+def test_a_mean_atomic_number_without_formula_has_no_atoms():
+    material = Material(symbol="resist", atomic_number=6.6, density_g_cm3=1.2, base_signal=0.4)
+    with pytest.raises(MicrotomoError, match=r"resist: an atomic number of 6\.6 .* give its formula"):
+        _ = material.atoms
+
+
+@pytest.mark.parametrize("symbol", ["a b", "<b>", "Au/Al", "../x", "Ä", "a\nb", "x" * 21])
+def test_unsafe_symbols_are_refused(symbol):
+    with pytest.raises(MicrotomoError, match="symbol"):
+        make_stack({"name": "s", "substrate": {**TITANIUM, "symbol": symbol}, "layers": layers_of(1)})
+
+
+def test_missing_density_and_wrong_formulas_are_said():
+    layers = [{"material": "ZnTe", "max_nm": 5}]
+    with pytest.raises(MicrotomoError, match="'ZnTe'; the density of this compound is missing"):
+        make_stack({"name": "s", "substrate": "Si", "layers": layers})
+    own = [{"symbol": "ZnTe", "formula": "ZnTe"}]
+    with pytest.raises(MicrotomoError, match="density_g_cm3"):
+        make_stack({"name": "s", "substrate": "Si", "layers": layers, "materials": own})
+    own = [{"symbol": "film", "formula": "ZnXx", "density_g_cm3": 5}]
+    with pytest.raises(MicrotomoError, match="'Xx' is no element"):
+        make_stack({"name": "s", "substrate": "Si", "layers": layers, "materials": own})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from microtomo.errors import MicrotomoError
-from microtomo.metrics import thickness_scores, voxel_scores
+from microtomo.metrics import label_scores, thickness_scores, voxel_scores
 
 CLASSES = ["none", "Au", "Al"]
 
@@ -174,3 +174,25 @@ def test_scores_are_plain_values_for_json():
     scores = voxel_scores(volume(0, 1), volume(0, 1), CLASSES)
     assert json.loads(json.dumps(scores.as_dict()))["miou"] == 1
     assert json.loads(json.dumps(thickness_scores(maps(0, 0, 0, 0), maps(0, 0, 0, 0)).as_dict()))["rmse_nm"] == [0, 0]
+
+
+def test_labels_are_scored_by_class_as_by_scikit_learn():
+    from sklearn import metrics
+
+    rng = np.random.default_rng(2)
+    true, predicted = rng.integers(0, 3, (2, 30, 40)).astype(np.uint8)
+    ours = label_scores(predicted, true, ["a", "b", "c"])
+    t, p = true.ravel(), predicted.ravel()
+    assert ours.accuracy == pytest.approx(metrics.accuracy_score(t, p))
+    for name, theirs in (("iou", metrics.jaccard_score), ("f1", metrics.f1_score), ("recall", metrics.recall_score)):
+        assert getattr(ours, name) == pytest.approx(theirs(t, p, average=None))
+        assert getattr(ours, f"m{name}") == pytest.approx(theirs(t, p, average="macro"))
+    with pytest.raises(MicrotomoError, match=r"labels 0\.\.2, classes allow 0\.\.1"):
+        label_scores(predicted, true, ["a", "b"])
+
+
+def test_a_class_that_is_nowhere_is_left_out_of_the_mean():
+    scores = label_scores(np.array([0, 1, 1]), np.array([0, 1, 0]), ["a", "b", "c"])
+    assert scores.iou[:2] == [0.5, 0.5]
+    assert np.isnan(scores.iou[2])
+    assert scores.miou == 0.5

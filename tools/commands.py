@@ -10,6 +10,8 @@ import typer
 from typer.models import ArgumentInfo
 
 from microtomo.cli.app import app
+from microtomo.cli.measure import measure, measurements
+from microtomo.cli.texts import filled
 
 _VALUES = {str: "TEXT", Path: "PATH", int: "N", float: "X"}
 _HEAD = """# Commands
@@ -31,7 +33,8 @@ def _sections(group: typer.Typer, name: str) -> Iterator[str]:
         yield from _section(f"{name} {command.name or command.callback.__name__}", command.callback)
     for info in group.registered_groups:
         assert info.typer_instance is not None
-        yield from _sections(info.typer_instance, f"{name} {info.name}")
+        inner = measurements() if info.typer_instance is measure else info.typer_instance
+        yield from _sections(inner, f"{name} {info.name}")
 
 
 def _section(name: str, verb: Callable[..., Any]) -> Iterator[str]:
@@ -73,7 +76,7 @@ class _Parameter:
         value = "" if self._flag else f" {self.value}"
         names = f"`{self.value}`" if self.is_argument else ", ".join(f"`{n}{value}`" for n in self.names)
         given = self._default is not None and self._default is not False and not self.required
-        cells = (names, self._info.help or "", f"`{self._default}`" if given else "")
+        cells = (names, filled(self._info.help or ""), f"`{self._default}`" if given else "")
         return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

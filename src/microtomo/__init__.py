@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from importlib.metadata import version
 
+    from microtomo.acquisition.importing import import_stack
     from microtomo.errors import MicrotomoError
-    from microtomo.files import read_reconstruction, read_scan, write_reconstruction, write_scan
-    from microtomo.inversion import reconstruct
+    from microtomo.inverse.evaluation import evaluate
+    from microtomo.inverse.reconstruct import reconstruct
+    from microtomo.io.reconstructions import read_reconstruction, write_reconstruction
+    from microtomo.io.scans import read_scan, write_scan
     from microtomo.materials import Layer, Material, Stack, load_stack
     from microtomo.metrics import thickness_scores, voxel_scores
+    from microtomo.physics.forward import backscatter
     from microtomo.registry import list_methods
     from microtomo.scan import Reconstruction, Scan, Status
-    from microtomo.simulate.attenuation import backscatter
-    from microtomo.simulate.simulation import simulate_scan
+    from microtomo.simulate.scans import simulate_scan
     from microtomo.simulate.structures import make_structure
-    from microtomo.viz.viewer import show
+    from microtomo.tem.segmentation import segment
+    from microtomo.training.run import train
+    from microtomo.viewer.show import show
     from microtomo.voxels import thickness_to_volume, volume_to_thickness
 
     __version__ = version("microtomo")
@@ -31,16 +36,20 @@ __all__ = [
     "Status",
     "__version__",
     "backscatter",
+    "evaluate",
+    "import_stack",
     "list_methods",
     "load_stack",
     "make_structure",
     "read_reconstruction",
     "read_scan",
     "reconstruct",
+    "segment",
     "show",
     "simulate_scan",
     "thickness_scores",
     "thickness_to_volume",
+    "train",
     "volume_to_thickness",
     "voxel_scores",
     "write_reconstruction",
@@ -48,17 +57,22 @@ __all__ = [
 ]
 
 _HOMES = {
+    "acquisition.importing": ("import_stack",),
     "errors": ("MicrotomoError",),
-    "files": ("read_reconstruction", "read_scan", "write_reconstruction", "write_scan"),
-    "inversion": ("reconstruct",),
+    "inverse.evaluation": ("evaluate",),
+    "inverse.reconstruct": ("reconstruct",),
+    "io.reconstructions": ("read_reconstruction", "write_reconstruction"),
+    "io.scans": ("read_scan", "write_scan"),
     "materials": ("Layer", "Material", "Stack", "load_stack"),
     "metrics": ("thickness_scores", "voxel_scores"),
+    "physics.forward": ("backscatter",),
     "registry": ("list_methods",),
     "scan": ("Reconstruction", "Scan", "Status"),
-    "simulate.attenuation": ("backscatter",),
-    "simulate.simulation": ("simulate_scan",),
+    "simulate.scans": ("simulate_scan",),
     "simulate.structures": ("make_structure",),
-    "viz.viewer": ("show",),
+    "tem.segmentation": ("segment",),
+    "training.run": ("train",),
+    "viewer.show": ("show",),
     "voxels": ("thickness_to_volume", "volume_to_thickness"),
 }
 

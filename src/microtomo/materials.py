@@ -10,8 +10,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from microtomo.elements import COMPOUNDS, ELEMENTS, find_atoms, mean_atomic_number, parse_formula
 from microtomo.errors import MicrotomoError, nearest
 
 ENERGIES_KEV: tuple[float, ...] = tuple(float(e) for e in range(5, 36))
@@ -19,17 +30,56 @@ ENERGIES_KEV: tuple[float, ...] = tuple(float(e) for e in range(5, 36))
 
 
 class Material(BaseModel):
-    """A homogeneous material as the attenuation model sees it.
+    """A homogeneous material: an element, or a compound or alloy by ``formula`` and ``density_g_cm3``.
 
-    ``base_signal`` is the detector level of the bulk material (dimensionless, b in the formulas).
+    The analytic attenuation model sees ``atomic_number``, of a compound the mean weighted by mass, and
+    ``base_signal``, the detector level of the bulk material (dimensionless, b in the formulas). Of a formula both are
+    derived where they are not given: the level is interpolated in the bulk backscatter coefficient, so calibrate it
+    before trusting absolute thicknesses of the analytic model. Transport uses neither, but :attr:`atoms` and density.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    symbol: Annotated[str, Field(min_length=1, max_length=20)]
+    symbol: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9_.()+-]+$")]
     atomic_number: Annotated[float, Field(ge=1, le=98, allow_inf_nan=False)]
     density_g_cm3: Annotated[float, Field(gt=0, le=25, allow_inf_nan=False)]
     base_signal: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+    formula: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or {"atomic_number", "base_signal"} <= values.keys():
+            return values
+        formula = str(values.get("formula") or values.get("symbol"))
+        try:
+            z = mean_atomic_number(parse_formula(formula))
+        except MicrotomoError:
+            return values  # a wrong formula has its own sentence, without one the missing key is named
+        given = values.get("atomic_number", round(z, 4))
+        if not isinstance(given, int | float) or not 1 <= given <= _HEAVIEST:
+            return values
+        z = float(given)
+        return {"atomic_number": z, "base_signal": round(_interpolated_base_signal(z), 4), **values}
+
+    @field_validator("formula")
+    @classmethod
+    def _formula(cls, formula: str | None) -> str | None:
+        if formula is not None:
+            parse_formula(formula)
+        return formula
+
+    @model_serializer(mode="wrap")
+    def _leave_out_absent_formula(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        table: dict[str, Any] = handler(self)
+        if self.formula is None:
+            table.pop("formula", None)
+        return table
+
+    @property
+    def atoms(self) -> dict[str, float]:
+        """Atoms of each element: of the formula, else as :func:`microtomo.elements.find_atoms` says and raises."""
+        return find_atoms(self.symbol, self.atomic_number) if self.formula is None else parse_formula(self.formula)
 
 
 class Layer(BaseModel):
@@ -94,36 +144,66 @@ def check_energies(energies_kev: tuple[float, ...]) -> None:
         raise ValueError("energies must increase strictly: sort the images by energy and drop duplicates")
 
 
-def _bulk_backscatter(z: float) -> float:
-    """Bulk backscatter coefficient at 20 keV, Reuter's polynomial in Z (Reuter 1972)."""
-    return -0.0254 + 0.016 * z - 1.86e-4 * z**2 + 8.3e-7 * z**3
-
-
 def _interpolated_base_signal(z: float) -> float:
-    """Base signal on the Si to Au scale: linear in the bulk backscatter coefficient between the two."""
-    si, au = _bulk_backscatter(14), _bulk_backscatter(79)
-    return 0.49 + (0.90 - 0.49) * (_bulk_backscatter(z) - si) / (au - si)
+    """Base signal on the Si to Au scale: linear in the bulk backscatter coefficient at 20 keV (Reuter 1972)."""
+    eta, si, au = (-0.0254 + 0.016 * x - 1.86e-4 * x**2 + 8.3e-7 * x**3 for x in (z, 14, 79))
+    return 0.49 + (0.90 - 0.49) * (eta - si) / (au - si)
 
 
-_CALIBRATED = {"Si": (14, 2.33, 0.49), "Au": (79, 19.3, 0.90), "Al": (13, 2.70, 0.47)}
-_OTHERS = {
-    "C": (6, 2.0), "Ti": (22, 4.51), "Cr": (24, 7.19), "Fe": (26, 7.87), "Co": (27, 8.9), "Ni": (28, 8.91),
-    "Cu": (29, 8.96), "Ge": (32, 5.32), "Ag": (47, 10.49), "Ta": (73, 16.65), "W": (74, 19.25), "Pt": (78, 21.45),
-}  # fmt: skip
+_HEAVIEST = 94  # plutonium
+_CALIBRATED_SIGNALS = {"Si": 0.49, "Au": 0.90, "Al": 0.47}
+_OTHERS = ("C", "Ti", "Cr", "Fe", "Co", "Ni", "Cu", "Ge", "Ag", "Ta", "W", "Pt")
+
+
+def _element(symbol: str) -> Material:
+    z, _, density = ELEMENTS[symbol]
+    level = _CALIBRATED_SIGNALS.get(symbol, round(_interpolated_base_signal(z), 4))
+    return Material(symbol=symbol, atomic_number=z, density_g_cm3=density, base_signal=level)
 
 
 @cache
 def builtin_materials() -> dict[str, Material]:
-    """Built-in materials by symbol.
+    """Built-in materials of the analytic models by symbol.
 
     Si, Au and Al carry the levels of the published data; for the others the level is interpolated
     in the bulk backscatter coefficient, so calibrate it before trusting absolute thicknesses.
     """
-    table = {s: (float(z), rho, b) for s, (z, rho, b) in _CALIBRATED.items()}
-    table |= {s: (float(z), rho, round(_interpolated_base_signal(z), 4)) for s, (z, rho) in _OTHERS.items()}
-    return {
-        s: Material(symbol=s, atomic_number=z, density_g_cm3=rho, base_signal=b) for s, (z, rho, b) in table.items()
+    return {symbol: _element(symbol) for symbol in (*_CALIBRATED_SIGNALS, *_OTHERS)}
+
+
+@cache
+def known_materials() -> dict[str, Material]:
+    """All materials that a stack may call by name: the built-in ones, compounds, and the elements 1 to 94.
+
+    Gases have the density of the gas: describe a frozen or implanted one as a material of your own.
+    """
+    compounds = {
+        name: Material.model_validate({"symbol": name, "formula": formula, "density_g_cm3": density})
+        for name, (formula, density) in COMPOUNDS.items()
     }
+    return builtin_materials() | compounds | {s: _element(s) for s in ELEMENTS if s not in builtin_materials()}
+
+
+def find_material(name: str) -> Material:
+    """The known material of that name.
+
+    Raises MicrotomoError for an unknown name, and for a formula whose density nobody gave.
+    """
+    if name in known_materials():
+        return known_materials()[name]
+    try:
+        parse_formula(name)
+    except MicrotomoError:
+        raise MicrotomoError(
+            f"unknown material {name!r}; {nearest(name, list(known_materials()))} {_WAY_OUT}"
+        ) from None
+    raise MicrotomoError(f"unknown material {name!r}; the density of this compound is missing. {_WAY_OUT}")
+
+
+_WAY_OUT = (
+    "Or describe it under [[materials]] (symbol, formula and density_g_cm3; "
+    "without a formula atomic_number and base_signal)."
+)
 
 
 @cache
@@ -147,7 +227,7 @@ def _sentence(error: ValidationError) -> str:
 
 _KEYS = [
     *("name", "substrate", "layers", "energies_kev", "materials", "material", "max_nm"),
-    *("symbol", "atomic_number", "density_g_cm3", "base_signal"),
+    *("symbol", "atomic_number", "density_g_cm3", "base_signal", "formula"),
 ]
 
 
@@ -157,21 +237,21 @@ def make_stack(table: dict[str, Any], source: str = "stack") -> Stack:
     Raises MicrotomoError that names ``source`` and the key for anything impossible or unknown.
     """
     table = dict(table)
-    known = dict(builtin_materials())
+    own: dict[str, Material] = {}
     try:
         for entry in table.pop("materials", []):
             material = Material(**entry)
-            known[material.symbol] = material
+            own[material.symbol] = material
 
         def material_of(value: Any) -> Any:
             if not isinstance(value, str):
                 return value
-            if value not in known:
-                raise MicrotomoError(
-                    f"{source}: unknown material {value!r}; {nearest(value, list(known))} "
-                    "Or describe it under [[materials]] (symbol, atomic_number, density_g_cm3, base_signal)."
-                )
-            return known[value]
+            if value in own:
+                return own[value]
+            try:
+                return find_material(value)
+            except MicrotomoError as error:
+                raise MicrotomoError(f"{source}: {error}") from None
 
         if "substrate" in table:
             table["substrate"] = material_of(table["substrate"])

@@ -10,7 +10,7 @@ import torch
 from microtomo.errors import MicrotomoError
 from microtomo.scan import Array, as_labels, as_tensor
 
-_SMALL = 1e-7
+_SMALL = 1e-7  # added above and below the line, as in the published protocol
 
 
 @dataclass(frozen=True)
@@ -183,4 +183,58 @@ def mask_scores(predicted: Array, true: Array) -> MaskScores:
         f1=ratio(2 * tp, 2 * tp + fp + fn),
         precision=ratio(tp, tp + fp),
         recall=ratio(tp, tp + fn),
+    )
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Scores of label images, pooled over all pixels; lists are per class, means over classes.
+
+    A ratio without anything to divide by (a class that is nowhere) is NaN and left out of the mean. F1 is also known
+    as the Dice coefficient.
+    """
+
+    classes: list[str]
+    accuracy: float
+    miou: float
+    mf1: float
+    mprecision: float
+    mrecall: float
+    iou: list[float]
+    f1: list[float]
+    precision: list[float]
+    recall: list[float]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def label_scores(predicted: Array, true: Array, classes: Sequence[str]) -> LabelScores:
+    """Compare labels, or any number of label images pooled, with the truth of the same shape.
+
+    ``classes`` names the labels 0, 1, ... in order. Raises MicrotomoError where shapes or labels do not fit.
+    """
+    count = len(classes)
+    p, t = _labels(predicted, "prediction", count), _labels(true, "truth", count)
+    if p.shape != t.shape:
+        raise MicrotomoError(
+            f"prediction is {tuple(p.shape)} but truth is {tuple(t.shape)}: compare labels of one shape"
+        )
+    confusion = torch.bincount((t.long() * count + p.long()).flatten(), minlength=count**2)
+    confusion = confusion.reshape(count, count).double()
+    hit, in_truth, in_prediction = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    iou = hit / (in_truth + in_prediction - hit)
+    f1, precision, recall = 2 * hit / (in_truth + in_prediction), hit / in_prediction, hit / in_truth
+    return LabelScores(
+        classes=list(classes),
+        accuracy=float(hit.sum() / confusion.sum()),
+        miou=float(iou.nanmean()),
+        mf1=float(f1.nanmean()),
+        mprecision=float(precision.nanmean()),
+        mrecall=float(recall.nanmean()),
+        iou=iou.tolist(),
+        f1=f1.tolist(),
+        precision=precision.tolist(),
+        recall=recall.tolist(),
     )

@@ -32,9 +32,11 @@ class Status(IntEnum):
 
 _MESSAGES = {
     Status.OK: "the model explains the pixel within its noise",
-    Status.POOR_FIT: "no thickness in range explains the pixel: check stack, contrast, normalisation and noise level",
+    Status.POOR_FIT: (
+        "no thickness in range explains the pixel: check stack, forward model, normalisation and noise level"
+    ),
     Status.OUT_OF_RANGE: "thickness at the end of its range or opaque at every energy: raise max_nm or the beam energy",
-    Status.NOT_CONVERGED: "the solver stopped before it converged: allow more iterations",
+    Status.NOT_CONVERGED: "the solver stopped before it converged: allow more iterations, or rounds of map",
 }
 
 
@@ -78,15 +80,15 @@ class Scan:
     """A multi-energy backscatter scan: signal over bare substrate (1 = substrate).
 
     ``data`` is (e, y, x) or (n, e, y, x), a tensor or an array; the object also passes for an array itself.
-    ``noise`` is the known relative noise level, None where unknown. ``truth`` holds the thickness maps
-    (l, y, x) or (n, l, y, x) [nm] where they are known (simulated scans).
+    ``forward`` names the forward model that the signal follows, ``noise`` is the known relative noise level, None where
+    unknown. ``truth`` holds the thickness maps (l, y, x) or (n, l, y, x) [nm] where they are known (simulated scans).
     """
 
     data: Array
     energies_kev: tuple[float, ...]
     pixel_nm: float = 10.0
     stack: Stack | None = None
-    contrast: str | None = None
+    forward: str | None = None
     noise: float | None = None
     truth: Array | None = None
     history: dict[str, Any] = field(default_factory=dict)
@@ -153,7 +155,7 @@ class Reconstruction:
     status: Array
     method: str
     stack: Stack
-    contrast: str
+    forward: str
     noise: float
     voxel_nm: float = 10.0
     pixel_nm: float = 10.0
@@ -164,6 +166,6 @@ class Reconstruction:
         """One line for a person: method, time, share of pixels that are fine and what ails the others."""
         status = as_tensor(self.status).long()
         share = [(Status(s), float((status == s).double().mean())) for s in Status]
-        told = ", ".join(f"{v:.1%} {s.name.lower().replace('_', ' ')}" for s, v in share if v > 0)
+        shares = ", ".join(f"{v:.1%} {s.name.lower().replace('_', ' ')}" for s, v in share if v > 0)
         chi_square = float(as_tensor(self.chi_square).mean())
-        return f"{self.method}: {told}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s"
+        return f"{self.method}: {shares}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s"

@@ -78,7 +78,8 @@ def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
         where = ".".join(str(p) for p in e["loc"])
         if e["type"] == "extra_forbidden":
             known = _model_at(model, e["loc"][:-1])
-            parts.append(f"unknown key {where}; {nearest(str(e['loc'][-1]), list(known.model_fields))}")
+            names = {name for each in (known, *known.__subclasses__()) for name in each.model_fields}
+            parts.append(f"unknown key {where}; {nearest(str(e['loc'][-1]), sorted(names))}")
         else:
             what = e["msg"].removeprefix("Value error, ")
             parts.append(f"{where}: {what}" if where else what)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from recorded import DARK, record
 
 from microtomo.acquisition.quality import Levels, full_scale, local_noise, measure_levels, missing_energies, verdict
+from recorded import DARK, record
 
 
 def test_noise_is_measured_without_a_substrate_and_edges_do_not_count():

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from recorded import DARK, few_energies, record
 
-from microtomo.acquisition.pairs import band_passed, overlap, pair_shift, places
+from microtomo.acquisition.pairwise import band_passed, overlap, pair_shift, places
 from microtomo.acquisition.registration import common_field, measure_shifts, registered
 from microtomo.errors import MicrotomoError
+from recorded import DARK, few_energies, record
 
 
 @pytest.mark.parametrize("kind", ["perlin", "lithography"])
@@ -16,7 +16,7 @@ def test_a_drift_over_pixels_is_found_to_a_part_of_a_pixel(kind):
     found = measure_shifts(told.images - DARK, told.energies_kev, 15)
     wrong = found.pixels - (told.drift_px - told.drift_px[15])
     assert np.sqrt((wrong**2).mean()) < 0.2
-    assert found.found.all()
+    assert found.measured.all()
     assert np.all(found.pixels[15] == 0)
 
 
@@ -47,7 +47,7 @@ def test_images_without_anything_in_common_are_refused_by_energy():
     images[2] = 20000 * (1 + 0.02 * np.random.default_rng(0).normal(size=images[2].shape))
     with pytest.raises(MicrotomoError, match=r"the images at 7 keV have nothing in common .* --no-register"):
         measure_shifts(images, told.energies_kev, 0)
-    assert not measure_shifts(images, told.energies_kev, 0, must_match=False).found[2]
+    assert not measure_shifts(images, told.energies_kev, 0, must_match=False).measured[2]
 
 
 @pytest.mark.parametrize("far", [0.3, 0.4])

@@ -3,11 +3,11 @@
 import h5py
 import numpy as np
 import pytest
-from recorded import DARK, few_energies, record
 
 from microtomo.acquisition.importing import import_stack
-from microtomo.files import read_scan, write_scan
+from microtomo.io.scans import read_scan, write_scan
 from microtomo.simulate.microscope import write_tiffs
+from recorded import DARK, few_energies, record
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_our_scan_comes_back_with_its_history(scan_file):
     path, scan = scan_file
     back = read_scan(path)
     assert np.array_equal(back.data, scan.data)
-    assert (back.energies_kev, back.pixel_nm, back.contrast) == ((5, 7, 9, 11, 13), 8.0, "material")
+    assert (back.energies_kev, back.pixel_nm, back.forward) == ((5, 7, 9, 11, 13), 8.0, "material")
     assert back.stack.energies_kev == back.energies_kev
     done = back.history["import"]
     assert (done["dark"], done["registered"], len(done["files"])) == (DARK, True, 5)

@@ -1,5 +1,4 @@
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,11 +20,9 @@ def solver(monkeypatch):
         status[..., 0, :] = Status.OUT_OF_RANGE
         volume = np.zeros((*data.shape[:-3], 16, *data.shape[-2:]), np.uint8)
         chi = np.ones(pixels, np.float32)
-        about = {"method": method, "stack": scan.stack, "contrast": options["contrast"], "noise": 0.02, "seconds": 0.5}
+        about = {"method": method, "stack": scan.stack, "forward": options["forward"], "noise": 0.02, "seconds": 0.5}
         return Reconstruction(thickness, thickness / 10, volume, chi, status, **about)
 
-    module = ModuleType("microtomo.inversion")
-    module.reconstruct = reconstruct
-    monkeypatch.setitem(sys.modules, "microtomo.inversion", module)
-    monkeypatch.setattr("microtomo.registry.get_method", lambda name: SimpleNamespace(name=name))
+    monkeypatch.setattr("microtomo.inverse.files.reconstruct", reconstruct)
+    monkeypatch.setattr("microtomo.inverse.files.get_method", lambda name: SimpleNamespace(name=name))
     return calls

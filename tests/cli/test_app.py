@@ -12,7 +12,7 @@ import pytest
 from making import make_scan
 from microtomo.cli.app import main
 from microtomo.errors import MicrotomoError
-from microtomo.files import write_scan
+from microtomo.io.scans import write_scan
 
 
 def test_help_names_the_verbs_and_exits_0(capsys):
@@ -108,9 +108,9 @@ def test_a_reader_that_leaves_early_is_no_crash(tmp_path):
 SLOW = """
 import signal, sys, time, types
 signal.signal(signal.SIGINT, signal.default_int_handler)
-module = types.ModuleType("microtomo.inversion")
+module = types.ModuleType("microtomo.inverse.reconstruct")
 module.reconstruct = lambda *_, **__: time.sleep(60)
-sys.modules["microtomo.inversion"] = module
+sys.modules["microtomo.inverse.reconstruct"] = module
 import microtomo.registry
 microtomo.registry.get_method = lambda name: name
 from microtomo.cli.app import main

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-pytest.importorskip("microtomo.inversion")
+pytest.importorskip("microtomo.inverse.reconstruct")
 
 from microtomo import list_methods, read_reconstruction, read_scan
 from microtomo.cli.app import main
@@ -15,7 +15,7 @@ def test_demo_scores_and_draws_everything_even_without_gl(tmp_path, monkeypatch,
     said = capsys.readouterr()
     summary = json.loads(said.out)
     scores = {m["method"]: m for m in summary["methods"]}
-    assert set(scores) == {m.name for m in list_methods(task="sem") if m.ready("published")}
+    assert set(scores) == {m.name for m in list_methods(task="layers") if m.ready("published")}
     assert scores["map"]["test"] > 0.98
     assert scores["map"]["experimental"] > 0.98
     assert all(m["test"] > 0.5 for m in scores.values())

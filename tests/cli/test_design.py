@@ -94,7 +94,7 @@ def test_check_reconstructs_with_the_chosen_energies(capsys):
         (["--noise", "0"], "give a relative level above 0"),
         (["--electrons", "-1"], "give a number above 0"),
         (["--dose", "half"], "use total or image"),
-        (["--contrast", "wrong"], "use material or published"),
+        (["--contrast", "wrong"], "unknown forward model 'wrong'"),
         (["--images", "32"], "choose at most 31"),
         (["--stack", "au-al"], "did you mean au-al-si"),
     ],

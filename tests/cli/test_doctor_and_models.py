@@ -7,7 +7,7 @@ import pytest
 
 from microtomo.cli import doctor
 from microtomo.cli.app import main
-from microtomo.registry import Method
+from microtomo.registry import Method, Published, list_methods
 
 
 @pytest.fixture
@@ -86,16 +86,19 @@ def test_kernels_need_a_folder_to_write_to(capsys, gl, monkeypatch, tmp_path):
 @pytest.fixture
 def methods(monkeypatch):
     known = {
-        "exact": Method("exact", "sem", "Says the truth.", "Nobody 2020", print),
-        "guess": Method("guess", "sem", "Says anything.", "Somebody 2021", print, 0.617),
+        "exact": Method("exact", "layers", "Says the truth.", "Nobody 2020", print),
+        "guess": Method(
+            "guess", "layers", "Says anything.", "Somebody 2021", print, Published("Guess", {"test set": 0.617})
+        ),
     }
+    list_methods()  # before: nothing else registers itself among them
     monkeypatch.setattr("microtomo.registry._METHODS", known)
 
 
 def test_models_are_listed(capsys, methods):
     assert main(["models"]) == 0
     told = capsys.readouterr().out
-    assert "exact (sem)\n  Says the truth.\n  Cite: Nobody 2020\n" in told
+    assert "exact (layers)\n  Says the truth.\n  Cite: Nobody 2020\n" in told
     assert "published mIoU 0.617" in told
 
 
@@ -104,7 +107,7 @@ def test_models_are_found_by_wildcard(capsys, methods):
     (told,) = json.loads(capsys.readouterr().out)
     assert told == {
         "name": "guess",
-        "task": "sem",
+        "task": "layers",
         "summary": "Says anything.",
         "published_miou": 0.617,
         "citation": "Somebody 2021",

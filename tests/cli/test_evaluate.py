@@ -7,7 +7,8 @@ import pytest
 
 from making import STACK, X, Y, make_reconstruction, make_scan
 from microtomo.cli.app import main
-from microtomo.files import write_reconstruction, write_scan
+from microtomo.io.reconstructions import write_reconstruction
+from microtomo.io.scans import write_scan
 from microtomo.scan import Reconstruction
 
 
@@ -87,7 +88,7 @@ def test_a_stored_volume_is_the_truth_of_a_reconstruction_like_file(capsys):
 def test_a_part_of_the_samples_is_compared_with_the_same_part(capsys):
     truth = np.concatenate([flat(12, 10 * k).thickness[None] for k in range(1, 6)])
     write_scan("scan.h5", make_scan(5, truth=truth))
-    from microtomo.files import new_reconstruction
+    from microtomo.io.reconstructions import new_reconstruction
 
     with new_reconstruction("out.h5", range(2, 4)) as writer:
         writer.add(flat(12, 30, 1))
@@ -113,7 +114,7 @@ def test_the_reference_case_of_the_metrics(capsys, reference_data):
         volume = case[name]
         maps = np.zeros((len(volume), 2, 16, 16), np.float32)
         pixels = np.zeros((len(volume), 16, 16), np.uint8)
-        about = {"method": "map", "stack": STACK, "contrast": "published", "noise": 0.02}
+        about = {"method": "map", "stack": STACK, "forward": "published", "noise": 0.02}
         write_reconstruction(f"{name}.h5", Reconstruction(maps, maps, volume, pixels.astype("f4"), pixels, **about))
     told = evaluated(capsys, "predicted.h5", "true.h5")
     assert told["miou"] == pytest.approx(float(case["miou"]), abs=1e-6)

@@ -75,7 +75,7 @@ def test_dry_run_of_the_reference_set(tmp_path):
         (("--samples", 3, "--structures", "perln"), 1, "did you mean perlin"),
         (("--samples", 3, "--stack", "gold"), 1, "unknown stack 'gold'"),
         (("--samples", 3, "--noise", -1), 1, "detector.noise"),
-        (("--samples", 3, "--contrast", "phase"), 1, "contrast"),
+        (("--samples", 3, "--contrast", "phase"), 1, "forward"),
         (("--samples", 3, "--set", "sise=3"), 1, "unknown key sise"),
         (("--samples", 3, "--config", "/nowhere.toml"), 1, "/nowhere.toml: cannot be read"),
     ],
@@ -133,4 +133,4 @@ def test_bar_on_a_terminal(tmp_path):
         told += piece
     assert job.wait(timeout=30) == 0
     assert b"samples/s" in told
-    assert b"/150" in told
+    assert b"150 of 150 samples" in told

@@ -2,24 +2,21 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "acquisition"))
-from recorded import few_energies, record
-
 from microtomo.cli.app import main
-from microtomo.files import read_scan
-from microtomo.inversion import reconstruct
+from microtomo.inverse.reconstruct import reconstruct
+from microtomo.io.scans import read_scan
 from microtomo.metrics import voxel_scores
 from microtomo.scan import Scan
 from microtomo.simulate.microscope import write_tiffs
 from microtomo.simulate.structures import make_structure
 from microtomo.voxels import thickness_to_volume
+from recorded import few_energies, record
 
 ENERGIES = (5, 6, 7, 8, 9, 10)
 
@@ -50,15 +47,15 @@ def refused(capsys, told, *flags):
     assert not Path("scan.h5").exists()
 
 
-@pytest.mark.parametrize("contrast", ["material", "published"])
-def test_a_drifting_microscope_is_as_good_as_a_still_one(tmp_path, monkeypatch, capsys, contrast):
+@pytest.mark.parametrize("forward", ["material", "published"])
+def test_a_drifting_microscope_is_as_good_as_a_still_one(tmp_path, monkeypatch, capsys, forward):
     monkeypatch.chdir(tmp_path)
     # none of the thicknesses of this sample stands on the edge of a voxel, where a hair's breadth moves a whole layer
-    told, gain = record(size=120, drift=1.0, seeds=(31, 32), contrast=contrast)
+    told, gain = record(size=120, drift=1.0, seeds=(31, 32), forward=forward)
     assert np.abs(told.drift_px).max() > 3
     write_tiffs("frames", told.images, told.energies_kev, 8.0)
     assert tifffile.imread("frames/scan_05.0keV.tif").dtype == np.uint16
-    flags = ["--dark", "1500", "--contrast", contrast, "--reference", "5", "--report", "report", "--json"]
+    flags = ["--dark", "1500", "--contrast", forward, "--reference", "5", "--report", "report", "--json"]
     assert main(["import", "frames", "-o", "scan.h5", *flags]) == 0
     out, err = capsys.readouterr()
     done = json.loads(out)
@@ -72,7 +69,7 @@ def test_a_drifting_microscope_is_as_good_as_a_still_one(tmp_path, monkeypatch, 
     assert imported.pixel_nm == pytest.approx(8.0)
     field = (slice(None), slice(*done["field"]["rows"]), slice(*done["field"]["columns"]))
     truth = told.still.truth[field].astype(float)
-    still = Scan(told.still.data[field], imported.energies_kev, stack=imported.stack, contrast=contrast)
+    still = Scan(told.still.data[field], imported.energies_kev, stack=imported.stack, forward=forward)
     assert imported.shape == still.shape
     scores = []
     for scan in (still, imported):
@@ -206,7 +203,7 @@ def test_an_image_without_structure(folder, capsys):
     draw = np.random.default_rng(0)
     for path in Path("frames").iterdir():
         rewrite(path.name, lambda image: (20000 * draw.normal(1, 0.02, (64, 64))).astype(np.uint16))
-    refused(capsys, "keV have nothing in common with the others that a shift could be told from: leave them out")
+    refused(capsys, "keV have nothing in common with the others that a shift could be measured from: leave them out")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +215,7 @@ def test_an_image_without_structure(folder, capsys):
         (["--energies", "five"], "--energies five: not understood"),
         (["--substrate", "0:2"], "--substrate 0:2: not understood"),
         (["--substrate", "90:99,0:9"], "the substrate region"),
-        (["--contrast", "high"], "--contrast high: use material or published"),
+        (["--contrast", "high"], "unknown forward model 'high'"),
         (["--stack", "gold"], "unknown stack 'gold'"),
         (["-o", "missing/scan.h5"], "missing is no folder"),
         (["--report", "missing/page.html"], "missing is no folder"),

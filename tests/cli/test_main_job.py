@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from microtomo.cli.app import main
-from microtomo.files import read_reconstruction, read_scan
+from microtomo.io.reconstructions import read_reconstruction
+from microtomo.io.scans import read_scan
 from microtomo.registry import list_methods
 from microtomo.scan import Status
 
-SOLVERS = [method.name for method in list_methods(task="sem") if not method.learned]
+SOLVERS = [method.name for method in list_methods(task="layers") if not method.learned]
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,12 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", SOLVERS)
 def test_every_method_from_data_set_to_scores(data_set, capsys, method):
     assert main(["reconstruct", str(data_set), "--method", method, "--noise", "0.02", "-o", "out.h5"]) == 0
-    assert capsys.readouterr().out.startswith(f"{method} (published contrast): 2 samples, ")
+    assert capsys.readouterr().out.startswith(f"{method} (published): 2 samples, ")
     rec = read_reconstruction("out.h5")
     assert rec.thickness.shape == rec.uncertainty.shape == (2, 2, 24, 20)
     assert rec.volume.shape == (2, 16, 24, 20)
     assert rec.chi_square.shape == rec.status.shape == (2, 24, 20)
-    assert (rec.method, rec.contrast, rec.noise) == (method, "published", pytest.approx(0.02))
+    assert (rec.method, rec.forward, rec.noise) == (method, "published", pytest.approx(0.02))
     assert main(["evaluate", "out.h5", str(data_set), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["samples"] == 2

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from microtomo.cli.app import main
-from microtomo.tem.synthetic import Conditions, micrograph
+from microtomo.tem.graphene.synthetic import Conditions, micrograph
 
 GOOD = Conditions(pixel_nm=(0.04, 0.04), defocus_nm=(5, 6), dose_per_a2=(1e4, 1e4), strain=(0, 0), hole=0, clean=1)
 
@@ -60,14 +60,34 @@ def test_what_cannot_be_measured_is_told(sample, capsys):
     tifffile.imwrite("a.tif", sample.image)
     tifffile.imwrite("noise.tif", np.float32(100 + np.random.default_rng(0).standard_normal((64, 64))))
     for arguments, said in (
-        (["atom", "a.tif", "-o", "o.csv"], "did you mean atoms"),
         (["atoms", "noise.tif", "-o", "o.csv"], "noise.tif: no graphene lattice is seen"),
         (["atoms", "a.tif", "-o", "none/o.csv"], "none is no folder"),
         (["atoms", "a.tif", "-o", "a.tif"], "is the input itself"),
+        (["atoms", "a.tif", "-o", "o.csv", "--method", "map"], "'map' is for task layers, not for contaminant"),
     ):
         assert main(["measure", *arguments]) == 1
         assert said in capsys.readouterr().err
     assert not os.path.exists("o.csv")
+    assert main(["measure", "atom", "a.tif", "-o", "o.csv"]) == 2
+    assert "Did you mean 'atoms'" in capsys.readouterr().err
+
+
+def test_a_folder_is_measured_into_one_table_with_the_names_of_its_images(sample, capsys):
+    os.mkdir("in")
+    for name in ("one", "two"):
+        tifffile.imwrite(f"in/{name}.tif", sample.image)
+    arguments = ["measure", "atoms", "in", "-o", "atoms.csv", "--picture", "pictures", "--method", "bragg"]
+    assert main(arguments) == 0
+    names = [row["image"] for row in rows("atoms.csv")]
+    assert set(names) == {"one.tif", "two.tif"}
+    assert sorted(os.listdir("pictures")) == ["one.png", "two.png"]
+    capsys.readouterr()
+    tifffile.imwrite("in/noise.tif", np.float32(100 + np.random.default_rng(0).standard_normal((64, 64))))
+    assert main(arguments) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "warning: in/noise.tif: no graphene lattice" in said[0]
+    assert said[-1] == "error: 1 of 3 images could not be measured, see above"
+    assert [row["image"] for row in rows("atoms.csv")] == names
 
 
 def covered(share, seed=0):
@@ -82,12 +102,12 @@ def test_images_are_ordered_by_usable_area(capsys):
     os.mkdir("in")
     for name, share in (("a", 0.4), ("b", 0.1), ("c", 0.25)):
         tifffile.imwrite(f"in/{name}.tif", covered(share))
-    assert main(["sort", "in", "-o", "order.csv", "--json"]) == 0
+    assert main(["sort", "in", "-o", "order.csv", "--method", "bragg", "--json"]) == 0
     assert [row["image"] for row in json.loads(capsys.readouterr().out)] == ["b.tif", "c.tif", "a.tif"]
     order = rows("order.csv")
     assert [row["rank"] for row in order] == ["1", "2", "3"]
     assert float(order[2]["usable_share"]) == pytest.approx(0.6, abs=0.1)
-    assert main(["sort", "in"]) == 0
+    assert main(["sort", "in", "--method", "bragg"]) == 0
     assert capsys.readouterr().out.splitlines()[0].endswith("b.tif")
     assert main(["sort", "."]) == 1
     assert "holds no images" in capsys.readouterr().err
@@ -97,7 +117,7 @@ def test_images_are_ordered_by_usable_area(capsys):
 def test_what_is_kept_comes_back_exactly_from_a_smaller_file(keep, capsys):
     image = covered(0.4)
     tifffile.imwrite("a.tif", image)
-    assert main(["compress", "a.tif", "-o", "a.npz", "--keep", keep, "--json"]) == 0
+    assert main(["compress", "a.tif", "-o", "a.npz", "--keep", keep, "--method", "bragg", "--json"]) == 0
     ratio = json.loads(capsys.readouterr().out)["ratio"]
     assert ratio == pytest.approx(1 / 0.6 if keep == "graphene" else 1 / 0.4, rel=0.2)
     assert Path("a.npz").stat().st_size < image.nbytes / ratio + 2000

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 
 import h5py
 import numpy as np
@@ -10,9 +9,11 @@ import pytest
 
 from making import STACK, X, Y, make_data_set, make_reconstruction, make_scan
 from microtomo.cli.app import main
-from microtomo.cli.reconstruct import parse_energies, parse_setting
+from microtomo.cli.options import parse_energies, parse_setting
 from microtomo.errors import MicrotomoError
-from microtomo.files import read_reconstruction, read_truth, write_reconstruction, write_scan
+from microtomo.inverse.files import reconstruct_file
+from microtomo.io.reconstructions import read_reconstruction, write_reconstruction
+from microtomo.io.scans import read_truth, write_scan
 from microtomo.materials import ENERGIES_KEV
 
 
@@ -36,9 +37,7 @@ def test_one_scan_gives_one_reconstruction(folder, solver, capsys):
     write_scan("scan.h5", scan)
     assert main(["reconstruct", "scan.h5", "--method", "map", "-o", "out.h5"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith(
-        "map (published contrast): 83.3% ok, 16.7% out of range; mean chi-square 1.00; noise 2.0%; 0.50 s"
-    )
+    assert out.startswith("map (published): 83.3% ok, 16.7% out of range; mean chi-square 1.00; noise 2.0%; 0.50 s")
     assert err.startswith("warning: 16.7% of the pixels: thickness at the end of its range")
     rec = read_reconstruction("out.h5")
     assert np.array_equal(rec.thickness, scan.data[:2] * 10)
@@ -55,7 +54,7 @@ def test_json_is_one_object(folder, solver, capsys):
     assert told["output"] == "out.h5"
     assert told["samples"] == 3
     assert told["status"]["out_of_range"] == pytest.approx(1 / 6)
-    assert told["contrast"] == "published"
+    assert told["forward"] == "published"
 
 
 def test_many_samples_go_through_in_batches(folder, solver, capsys):
@@ -69,10 +68,9 @@ def test_many_samples_go_through_in_batches(folder, solver, capsys):
     assert rec.seconds == 1.5
 
 
-def test_the_batch_follows_the_size_of_a_sample(folder, solver, monkeypatch):
-    monkeypatch.setattr("microtomo.cli.reconstruct._BATCH_BYTES", 2.5 * 31 * Y * X * 4)
+def test_the_batch_follows_the_size_of_a_sample(folder, solver):
     write_scan("scan.h5", make_scan(5))
-    assert main(["reconstruct", "scan.h5", "-o", "out.h5"]) == 0
+    reconstruct_file("scan.h5", "out.h5", "map", batch_bytes=2.5 * 31 * Y * X * 4)
     assert [len(call["scan"].data) for call in solver] == [2, 2, 1]
 
 
@@ -92,9 +90,9 @@ def test_a_part_of_the_samples(folder, solver, text, numbers):
     [([], "published", "published"), (["--contrast", "material"], "published", "material"), ([], None, "material")],
 )
 def test_contrast_is_the_flag_then_the_file_then_material(folder, solver, flags, in_file, used):
-    write_scan("scan.h5", make_scan(contrast=in_file))
+    write_scan("scan.h5", make_scan(forward=in_file))
     assert main(["reconstruct", "scan.h5", "-o", "out.h5", *flags]) == 0
-    assert solver[0]["contrast"] == used
+    assert solver[0]["forward"] == used
 
 
 def test_noise_is_the_flag_else_estimated(folder, solver):
@@ -216,7 +214,7 @@ def test_what_the_solver_refuses_names_the_file(folder, solver, capsys, monkeypa
     def refuse(*_, **__):
         raise MicrotomoError("3 of 1302 values are NaN")
 
-    monkeypatch.setattr(sys.modules["microtomo.inversion"], "reconstruct", refuse)
+    monkeypatch.setattr("microtomo.inverse.files.reconstruct", refuse)
     write_scan("scan.h5", make_scan())
     refused(capsys, ["scan.h5", "-o", "out.h5"], "scan.h5: 3 of 1302 values are NaN")
     assert [path.name for path in folder.iterdir()] == ["scan.h5"]

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     )  # fmt: skip
     write_reconstruction(path / "recs.h5", found, truth=maps)
     one = {k: getattr(found, k)[1] for k in ("thickness", "uncertainty", "volume", "chi_square", "status")}
-    single = Reconstruction(**one, method="map", stack=stack, contrast="material", noise=0.02)
+    single = Reconstruction(**one, method="map", stack=stack, forward="material", noise=0.02)
     write_reconstruction(path / "rec.h5", single)
     return path
 

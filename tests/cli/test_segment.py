@@ -69,7 +69,7 @@ def test_what_rosettasciio_reads_is_read():
     header[10:13] = np.array([1280, 960, 10], np.float32).view(np.int32)
     header[16:19] = (1, 2, 3)
     Path("a.mrc").write_bytes(header.tobytes() + image.tobytes())
-    assert main(["segment", "a.mrc", "-o", "out.png"]) == 0
+    assert main(["segment", "a.mrc", "--method", "bragg", "-o", "out.png"]) == 0
     assert left_third_is_masked("out.png")
 
 
@@ -77,19 +77,19 @@ def test_a_folder_gives_a_folder_and_its_masks_are_no_images(capsys):
     os.mkdir("in")
     for k, shape in enumerate([(64, 96), (100, 80), (600, 520)]):
         save(f"in/img{k}.tif", micrograph(shape).clip(0).astype(np.uint16))
-    assert main(["segment", "in", "-o", "in", "--json"]) == 0
+    assert main(["segment", "in", "-o", "in", "--method", "bragg", "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [t["input"] for t in told] == ["in/img0.tif", "in/img1.tif", "in/img2.tif"]
     assert told[2]["options"]["binning"] == 2
     assert np.asarray(Image.open("in/img2_mask.png")).shape == (600, 520)
     assert os.path.exists("in/img1_overlay.png")
-    assert main(["segment", "in", "-o", "again"]) == 0
+    assert main(["segment", "in", "-o", "again", "--method", "bragg"]) == 0
     assert sorted(os.listdir("again")) == [f"img{k}_{what}.png" for k in range(3) for what in ("mask", "overlay")]
 
 
 def test_options_of_the_method_are_set(capsys):
     save("a.tif", micrograph().clip(0).astype(np.uint16))
-    assert main(["segment", "a.tif", "-o", "o.png", "--set", "mask_threshold=40", "--json"]) == 0
+    assert main(["segment", "a.tif", "-o", "o.png", "--method", "bragg", "--set", "mask_threshold=40", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["covered"] == 0
     assert told["options"]["mask_threshold"] == 40

@@ -56,7 +56,7 @@ def test_a_network_trained_on_a_folder_segments_it_with_maps(capsys):
 
 
 def test_a_filter_has_no_uncertainty_to_write():
-    assert main(["segment", "data/2014_0000_0.png", "-o", "a.png", "--maps"]) == 0
+    assert main(["segment", "data/2014_0000_0.png", "-o", "a.png", "--method", "bragg", "--maps"]) == 0
     assert os.path.exists("a_probability.tif")
     assert not os.path.exists("a_uncertainty.tif")
 
@@ -74,7 +74,7 @@ def test_a_grid_is_searched(capsys):
     ("arguments", "said"),
     [
         (["train", "graphene-unet"], "nothing to train on: set data.folder=FOLDER"),
-        (["train", "graphene-unet", "--contrast", "material"], "have no --contrast: leave it out"),
+        (["train", "graphene-unet", "--contrast", "material"], "have no --forward: leave it out"),
         (["train", "graphen-unet"], "did you mean graphene-unet"),
         (["train", "graphene-unet", "--data", "none"], "none: is no folder"),
         (["train", "graphene-unet", "--grid", "network.features"], "write --grid network.features=8,16"),

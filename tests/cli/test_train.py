@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from microtomo import leaderboard as board
 from microtomo.cli.app import main
+from microtomo.inverse import leaderboard as board
 
 SMALL = [
     part
@@ -67,7 +67,7 @@ def test_no_weights_for_a_contrast_is_a_sentence(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main(["reconstruct", str(scan), "--method", "uvnet", "-o", str(tmp_path / "out.h5")]) == 1
     said = capsys.readouterr().err
-    assert "uvnet has no weights for material contrast" in said
+    assert "uvnet has no weights for forward model material" in said
     assert "microtomo train uvnet" in said
     assert not (tmp_path / "out.h5").exists()
 
@@ -90,7 +90,7 @@ def test_evaluate_wants_two_files_or_all(capsys):
     assert main(["evaluate"]) == 2
     assert main(["evaluate", "--all", "a.h5", "b.h5"]) == 2
     assert main(["evaluate", "--all", "--method", "zzz"]) == 1
-    assert "no method for scans matches 'zzz'" in capsys.readouterr().err
+    assert "no method for task layers matches 'zzz'" in capsys.readouterr().err
 
 
 def test_interrupted_training_says_what_stays(tmp_path, capsys, monkeypatch):
@@ -99,7 +99,7 @@ def test_interrupted_training_says_what_stays(tmp_path, capsys, monkeypatch):
     def interrupted(config, folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("microtomo.training.run.train", interrupted)
+    monkeypatch.setattr("microtomo.training.run.run_training", interrupted)
     assert main(["train", "conv3", "-o", str(tmp_path / "run")]) == 130
     told = capsys.readouterr().err
     assert told == f"interrupted: finished epochs stay in {tmp_path / 'run'}, the same command goes on from there\n"

@@ -10,16 +10,17 @@ from safetensors.torch import load_file, save_file
 
 import microtomo
 from microtomo.errors import MicrotomoError
-from microtomo.models.network import NetworkConfig, SemNetwork
+from microtomo.models.architectures import build_network
+from microtomo.models.scans.network import NetworkConfig, SemNetwork
 from microtomo.models.weights import load_network, read_card, save_weights, start_from
 from microtomo.registry import list_methods
 
-NAMES = [m.name for m in list_methods(task="sem") if m.learned]
+NAMES = [m.name for m in list_methods(task="layers") if m.learned]
 
 
 def saved(path, name="conv3", **settings):
     torch.manual_seed(1)
-    network = SemNetwork(NetworkConfig(architecture=name, **{"width": 4, "head": "posterior", **settings})).eval()
+    network = build_network(NetworkConfig(architecture=name, **{"width": 4, "head": "posterior", **settings})).eval()
     save_weights(path, network, {"seed": 1})
     return network
 
@@ -27,7 +28,7 @@ def saved(path, name="conv3", **settings):
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_come_back(tmp_path, name):
     network = saved(tmp_path / "w.safetensors", name)
-    back = load_network(tmp_path / "w.safetensors")
+    back = load_network(tmp_path / "w.safetensors", SemNetwork)
     assert back.config == network.config
     assert read_card(tmp_path / "w.safetensors")[1] == {"seed": 1}
     signal, noise = 1 + 0.1 * torch.rand(1, 31, 16, 16), torch.tensor([0.02])
@@ -38,7 +39,7 @@ def test_weights_come_back(tmp_path, name):
 def test_weights_serve_reconstruct(tmp_path):
     saved(tmp_path / "w.safetensors", input="components")
     signal = np.ones((31, 16, 16), dtype=np.float32)
-    rec = microtomo.reconstruct(signal, "conv3", contrast="published", noise=0.02, weights=tmp_path / "w.safetensors")
+    rec = microtomo.reconstruct(signal, "conv3", forward="published", noise=0.02, weights=tmp_path / "w.safetensors")
     assert isinstance(rec.thickness, np.ndarray)
     assert rec.volume.shape == (16, 16, 16)
     assert rec.chi_square.shape == rec.status.shape == (16, 16)
@@ -48,13 +49,13 @@ def test_weights_serve_reconstruct(tmp_path):
     ("given", "sentence"),
     [
         ({"method": "unet"}, "are of conv3: use --method conv3"),
-        ({"contrast": "material"}, "for published contrast, not material"),
+        ({"forward": "material"}, "for forward model published, not material"),
         ({"energies_kev": [float(e) for e in range(6, 37)]}, "31 energies, 5..35 keV"),
     ],
 )
 def test_weights_for_something_else_are_refused(tmp_path, given, sentence):
     saved(tmp_path / "w.safetensors")
-    settings = {"method": "conv3", "contrast": "published", "noise": 0.02, **given}
+    settings = {"method": "conv3", "forward": "published", "noise": 0.02, **given}
     with pytest.raises(MicrotomoError, match=sentence):
         microtomo.reconstruct(np.ones((31, 8, 8)), **settings, weights=tmp_path / "w.safetensors")
 
@@ -68,11 +69,11 @@ def test_truncated_foreign_and_harmful_files_are_refused_in_one_sentence(tmp_pat
     save_file({"a": torch.zeros(3)}, other)
     for path in (cut, text):
         with pytest.raises(MicrotomoError, match="no complete safetensors file"):
-            load_network(path)
+            load_network(path, SemNetwork)
     with pytest.raises(MicrotomoError, match="no weights file of microtomo"):
-        load_network(other)
+        load_network(other, SemNetwork)
     with pytest.raises(MicrotomoError, match="no such file"):
-        load_network(tmp_path / "none.safetensors")
+        load_network(tmp_path / "none.safetensors", SemNetwork)
     harmful = tmp_path / "harmful.safetensors"
     ran = tmp_path / "ran"
 
@@ -82,7 +83,7 @@ def test_truncated_foreign_and_harmful_files_are_refused_in_one_sentence(tmp_pat
 
     harmful.write_bytes(pickle.dumps(Harm()))
     with pytest.raises(MicrotomoError, match="no complete safetensors file"):
-        load_network(harmful)
+        load_network(harmful, SemNetwork)
     assert not ran.exists()
 
 
@@ -98,27 +99,28 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path):
         return path
 
     with pytest.raises(MicrotomoError, match="where conv3 has"):
-        load_network(written(tensors, width=6))
+        load_network(written(tensors, width=6), SemNetwork)
     with pytest.raises(MicrotomoError, match="tensors are not those of unet"):
-        load_network(written(tensors, architecture="unet"))
+        load_network(written(tensors, architecture="unet"), SemNetwork)
     with pytest.raises(MicrotomoError, match="does not know"):
-        load_network(written(tensors, architecture="gnet"))
+        load_network(written(tensors, architecture="gnet"), SemNetwork)
     with pytest.raises(MicrotomoError, match="no card that fits"):
-        load_network(written(tensors, width=10**9))
+        load_network(written(tensors, width=10**9), SemNetwork)
     poisoned = {name: torch.full_like(v, torch.nan) if v.is_floating_point() else v for name, v in tensors.items()}
     with pytest.raises(MicrotomoError, match="not finite"):
-        load_network(written(poisoned))
+        load_network(written(poisoned), SemNetwork)
 
 
 def test_a_network_starts_from_the_weights_of_another(tmp_path):
-    """Same body under another head and contrast: the body is taken over, the last layer and the input are not."""
+    """Same body under another head and forward: the body is taken over, the last layer and the input are not."""
     old = saved(tmp_path / "w.safetensors", "unet", levels=1, input="components")
     torch.manual_seed(2)
-    new = SemNetwork(NetworkConfig(architecture="unet3d", width=4, levels=1, input="components", contrast="material"))
+    shape = {"architecture": "unet3d", "width": 4, "levels": 1, "input": "components", "contrast": "material"}
+    new = build_network(NetworkConfig(**shape))
     last, project = new.body.last.weight.clone(), new.input.project.weight.clone()
     start_from(new, tmp_path / "w.safetensors")
     assert torch.equal(new.body.core.down[0][0][0].weight, old.body.core.down[0][0][0].weight.half().float())
     assert torch.equal(new.body.last.weight, last)
     assert torch.equal(new.input.project.weight, project)
     with pytest.raises(MicrotomoError, match="none of its tensors fits conv3"):
-        start_from(SemNetwork(NetworkConfig(architecture="conv3", width=6)), tmp_path / "w.safetensors")
+        start_from(build_network(NetworkConfig(architecture="conv3", width=6)), tmp_path / "w.safetensors")

@@ -13,9 +13,9 @@ from matplotlib.image import imread
 from microtomo.cli.app import main
 from microtomo.errors import MicrotomoError
 from microtomo.reproduce.sem.pictures import Drawing, gallery_figure, structures
-from microtomo.reproduce.sem.plan import NOISE, Settings, perlin, tasks
+from microtomo.reproduce.sem.plan import NOISE, Settings, perlin, reconstruction_jobs
 from microtomo.reproduce.sem.run import reproduce
-from microtomo.reproduce.sem.work import Work
+from microtomo.simulate.workers import run_in_workers
 from microtomo.viz.gl import offscreen_works
 
 TINY = Settings(
@@ -132,35 +132,38 @@ def test_what_is_finished_is_not_computed_again(finished, capsys):
 @pytest.mark.parametrize("damage", [lambda text: text[:-40], lambda text: text.replace("conv3", "unet"), lambda _: ""])
 def test_a_damaged_result_is_computed_again(finished, damage):
     folder = finished[0]
-    task = tasks(TINY)[perlin("published", NOISE), "conv3"][0]
-    path = task.path(folder)
+    job = reconstruction_jobs(TINY)[perlin("published", NOISE), "conv3"][0]
+    path = job.path(folder)
     whole = path.read_text()
     path.write_text(damage(whole))
-    assert not task.done(folder)
-    task.run(folder)
+    assert not job.done(folder)
+    job.run(folder)
     assert path.read_text() == whole
 
 
 def test_a_damaged_reconstruction_is_computed_again(finished):
-    task = tasks(TINY)[perlin("published", NOISE), "conv3"][0]
-    path = task.path(finished[0]).with_suffix(".h5")
+    job = reconstruction_jobs(TINY)[perlin("published", NOISE), "conv3"][0]
+    path = job.path(finished[0]).with_suffix(".h5")
     path.write_bytes(path.read_bytes()[:-2000])
-    assert not task.done(finished[0])
-    task.run(finished[0])
-    assert task.done(finished[0])
+    assert not job.done(finished[0])
+    job.run(finished[0])
+    assert job.done(finished[0])
 
 
 def test_other_settings_or_weights_have_other_results(finished, monkeypatch):
-    task = tasks(TINY)[perlin("published", NOISE), "conv3"][0]
-    path = task.path(finished[0])
-    assert replace(task, count=1).path(finished[0]) != path
-    monkeypatch.setattr("microtomo.reproduce.sem.measure._digest", lambda path: "others")
-    assert task.path(finished[0]) != path
+    job = reconstruction_jobs(TINY)[perlin("published", NOISE), "conv3"][0]
+    path = job.path(finished[0])
+    assert replace(job, count=1).path(finished[0]) != path
+    monkeypatch.setattr("microtomo.reproduce.sem.reconstructions._digest", lambda path: "others")
+    assert job.path(finished[0]) != path
 
 
 def test_a_folder_of_another_reproduction_is_refused(finished):
     before = (finished[0] / "settings.json").read_text()
-    with pytest.raises(MicrotomoError, match=r"out: holds a reproduction with other settings: give another folder"):
+    with pytest.raises(
+        MicrotomoError,
+        match=r"out: holds a reproduction of the report with other settings \(samples\): give another folder",
+    ):
         reproduce(finished[0], TINY.model_copy(update={"samples": 4}))
     assert (finished[0] / "settings.json").read_text() == before
 
@@ -168,7 +171,7 @@ def test_a_folder_of_another_reproduction_is_refused(finished):
 def test_a_folder_of_other_things_is_refused(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("mine")
     assert main(["reproduce", "sem", "--quick", "-o", str(tmp_path)]) == 1
-    assert "is not empty and no reproduction" in capsys.readouterr().err
+    assert "is not empty and holds no reproduction of the report" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -187,28 +190,11 @@ def test_bad_input_is_a_sentence(tmp_path, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-class Dies:
-    label, weight = "dies", 1.0
-
-    def done(self, folder):
-        return False
-
-    def run(self, folder):
-        import os
-
-        os._exit(9)
-
-
-def test_workers_give_what_one_process_gives_and_a_killed_one_is_told(finished, tmp_path):
+def test_workers_give_what_one_process_gives(finished, tmp_path):
     (tmp_path / "cache").mkdir()
-    wanted = tasks(TINY)[perlin("published", NOISE), "conv3"]
-    with Work(tmp_path, 2, 10.0, lambda done, total, label: None) as work:
-        assert work.do(wanted) == 2
-        assert [task.path(tmp_path).read_text() for task in wanted] == [
-            task.path(finished[0]).read_text() for task in wanted
-        ]
-        with pytest.raises(MicrotomoError, match="a worker was killed"):
-            work.do([Dies(), Dies()])
+    jobs = reconstruction_jobs(TINY)[perlin("published", NOISE), "conv3"]
+    run_in_workers(jobs, tmp_path, 2, lambda done, label: None)
+    assert [job.path(tmp_path).read_text() for job in jobs] == [job.path(finished[0]).read_text() for job in jobs]
 
 
 @pytest.mark.gl

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from microtomo.leaderboard import Trial
+from microtomo.inverse.leaderboard import Trial
 from microtomo.materials import load_stack
-from microtomo.reproduce.sem import limits, published, tables
+from microtomo.report.markdown import write_csv, write_markdown
+from microtomo.report.page import Cell, Report, Section, Table
+from microtomo.reproduce.sem import figures, published, tables
 from microtomo.reproduce.sem.chart import STEPS, cell_errors, chart, chart_scans
-from microtomo.reproduce.sem.measure import Measured
-from microtomo.viz.markdown import write_csv, write_markdown
-from microtomo.viz.page import Cell, Report, Section, Table
+from microtomo.reproduce.sem.reconstructions import Statistics
 
 STACK = load_stack("au-al-si")
 
 
 def measured(confusion, samples=2):
     counts = torch.tensor(confusion, dtype=torch.float64)
-    return Measured(counts.expand(samples, 3, 3), torch.ones(samples, 2), torch.ones(samples, 2), None)
+    return Statistics(counts.expand(samples, 3, 3), torch.ones(samples, 2), torch.ones(samples, 2), None)
 
 
 def test_ours_stands_below_the_report_and_worse_is_marked():
@@ -105,9 +105,9 @@ def test_errors_of_a_chart_fall_to_their_pair():
 
 
 def test_an_error_of_the_bound_is_at_one():
-    bound = torch.from_numpy(limits.bound_nm(STACK, "material")).double()
-    exact = Measured(torch.ones(1, 3, 3), torch.ones(1, 2), torch.ones(1, 2), (bound**2)[None])
-    ratio = limits.ratios(exact, STACK, "material")
+    bound = torch.from_numpy(figures.bound_nm(STACK, "material")).double()
+    exact = Statistics(torch.ones(1, 3, 3), torch.ones(1, 2), torch.ones(1, 2), (bound**2)[None])
+    ratio = figures.ratios(exact, STACK, "material")
     assert ratio.shape == (2, 49)
     np.testing.assert_allclose(ratio, 1, rtol=1e-6)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from microtomo.errors import MicrotomoError
-from microtomo.simulate.dataset import SPLITS, DatasetConfig, layer_seeds, load_config, make_sample
+from microtomo.seeds import layer_seeds
+from microtomo.simulate.dataset import STREAMS, DatasetConfig, load_config, make_sample
 
 
 def test_defaults_are_the_published_scans():
@@ -12,12 +13,14 @@ def test_defaults_are_the_published_scans():
     assert (config.height, config.width, len(config.stack.energies_kev)) == (128, 128, 31)
     assert config.structures == {"perlin": 1}
     assert config.detector.noise == 0.02
-    assert config.contrast == "material"
+    assert config.forward == "material"
 
 
 def test_no_layer_seed_occurs_twice_in_the_reference_set():
     config = load_config(train=9400, validation=1000, test=1000)
-    seeds = [s for split, n in config.split_sizes.items() for i in range(n) for s in layer_seeds(config, 7, split, i)]
+    seeds = [
+        s for split, n in config.split_sizes.items() for i in range(n) for s in layer_seeds(7, STREAMS[split], i, 2)
+    ]
     assert len(seeds) == 2 * 11400
     assert len(set(seeds)) == len(seeds)
 
@@ -26,7 +29,7 @@ def test_no_layer_field_occurs_twice():
     config = load_config(train=30, validation=30, test=30, height=24, width=24, structures={"continuous": 1})
     fields = [
         layer.numpy().tobytes()
-        for split in SPLITS
+        for split in config.split_sizes
         for i in range(30)
         for layer in make_sample(config, 0, split, i).thickness
     ]
@@ -84,7 +87,7 @@ def test_configuration_survives_json():
         (["structures.perln=1"], "unknown structure kind 'perln'; did you mean perlin"),
         (["structures.perlin=0"], "structures.perlin: .*greater than 0"),
         (["stack=gold"], "unknown stack 'gold'"),
-        (["contrast=phase"], "contrast: .*'material' or 'published'"),
+        (["forward=phase"], "forward: unknown forward model 'phase'"),
         (["train=2"], "either samples or train"),
         (["detector.gain=[1, 2]"], "detector.gain has 2 values for 31 energies"),
         (["height.x=2"], "height is a single value"),

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from microtomo.errors import MicrotomoError
-from microtomo.simulate import pools
 from microtomo.simulate.dataset import load_config
 from microtomo.simulate.generation import forecast, generate_dataset
-from microtomo.simulate.shards import write_shard
+from microtomo.simulate.shards import ShardJob
 
 WORKER_START_S = 60
 
@@ -45,8 +44,8 @@ def large(tmp_path_factory):
     """A set of 40 shards that takes a few seconds, and the bytes it must have."""
     config = load_config(train=600, test=200, height=64, width=64, shard_samples=20)
     folder = tmp_path_factory.mktemp("expected")
-    for index in range(len(config.shards())):
-        write_shard(config, 4, index, folder)
+    for shard in config.shards():
+        ShardJob(config, 4, shard).run(folder)
     return config, shard_bytes(folder)
 
 
@@ -116,9 +115,9 @@ def test_finished_shards_are_kept_and_broken_ones_rewritten(tmp_path):
 
 def test_another_configuration_is_refused(tmp_path):
     generate_dataset(small(samples=2), tmp_path / "set", seed=1)
-    with pytest.raises(MicrotomoError, match=r"another configuration \(contrast differ\)"):
-        generate_dataset(small(samples=2, contrast="published"), tmp_path / "set", seed=1)
-    with pytest.raises(MicrotomoError, match=r"another configuration \(seed differ\)"):
+    with pytest.raises(MicrotomoError, match=r"holds a data set with other settings \(.*config\.forward\)"):
+        generate_dataset(small(samples=2, forward="published"), tmp_path / "set", seed=1)
+    with pytest.raises(MicrotomoError, match=r"other settings \(seed"):
         generate_dataset(small(samples=2), tmp_path / "set", seed=2)
 
 
@@ -219,29 +218,9 @@ def test_a_killed_worker_is_replaced(tmp_path, large):
             killed.append(children(os.getpid())[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    (tmp_path / "set").mkdir()
-    missing = list(range(len(config.shards())))
-    pools.run_local(config, 4, tmp_path / "set", missing, 2, progress)
+    generate_dataset(config, tmp_path / "set", seed=4, workers=2, progress=progress)
     assert killed
     assert shard_bytes(tmp_path / "set") == expected
-
-
-class DeadlyConfig:
-    """Ends the process that unpickles it."""
-
-    def shards(self):
-        return small(samples=2).shards()
-
-    def fingerprint(self, seed):
-        return ""
-
-    def __reduce__(self):
-        return os._exit, (3,)
-
-
-def test_workers_that_always_die_are_given_up(tmp_path):
-    with pytest.raises(MicrotomoError, match="workers stopped 3 times without finishing a shard"):
-        pools.run_local(DeadlyConfig(), 0, tmp_path, [0], 1, lambda written: None)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -10,15 +10,21 @@ import torch
 
 from microtomo.errors import MicrotomoError
 from microtomo.simulate.dataset import Shard, load_config, make_sample
-from microtomo.simulate.shards import is_complete, write_index, write_samples, write_shard
+from microtomo.simulate.shards import ShardJob, is_complete, write_index, write_samples
 
 
 def small(**values):
     return load_config(**{"height": 16, "width": 24, "shard_samples": 4, **values})
 
 
+def write_shard(config, seed, index, folder):
+    job = ShardJob(config, seed, config.shards()[index])
+    job.run(folder)
+    return job.shard.path(folder)
+
+
 def test_layout_of_a_shard(tmp_path):
-    config = small(train=6, contrast="published", structures={"lithography": 1})
+    config = small(train=6, forward="published", structures={"lithography": 1})
     path = write_shard(config, 5, 1, tmp_path)
     assert path == tmp_path / "train" / "shard-00001.h5"
     with h5py.File(path) as file:

@@ -1,26 +1,26 @@
 import pytest
 import torch
-from problems import AU_AL, TWELVE, flat, problem_of, scan_of, stack_of
 
+from microtomo.physics.forward import backscatter
 from microtomo.registry import get_method
-from microtomo.simulate.attenuation import backscatter
 from microtomo.solvers.likelihood import deviation_within_range
+from problems import AU_AL, TWELVE, flat, problem_of, scan_of, stack_of
 
 # Al, Au [nm] and the deviations of gold and aluminium, from the table of the Cramer-Rao bound: 2 %, 31 energies
 BOUNDS = [(30, 1, 0.09, 42), (30, 5, 0.15, 7.3), (75, 10, 0.26, 3.8), (149, 1, 0.13, 16), (149, 14, 0.36, 4.1)]
 
 
-def run(signal, stack=AU_AL, contrast="material", noise=0.02, **options):
+def run(signal, stack=AU_AL, forward="material", noise=0.02, **options):
     batch = signal if signal.ndim == 4 else signal[None]
     with torch.inference_mode():
-        return get_method("likelihood").run(batch, problem_of(stack, contrast, noise, len(batch)), **options)
+        return get_method("likelihood").run(batch, problem_of(stack, forward, noise, len(batch)), **options)
 
 
-def fisher(thickness, stack, contrast, noise):
+def fisher(thickness, stack, forward, noise):
     """Information (l, l) of one pixel by automatic differentiation in double precision."""
     at = torch.tensor(thickness, dtype=torch.float64)
     slope = torch.autograd.functional.jacobian(
-        lambda d: backscatter(d[:, None, None], stack, contrast).log()[:, 0, 0], at
+        lambda d: backscatter(d[:, None, None], stack, forward).log()[:, 0, 0], at
     )
     return slope.T @ slope / noise**2
 
@@ -38,14 +38,14 @@ def test_deviation_is_the_tabulated_bound_joined_to_the_range(al, au, sigma_au, 
         assert found.tolist() == pytest.approx([sigma_au, sigma_al], rel=0.06)
 
 
-@pytest.mark.parametrize("contrast", ["material", "published"])
+@pytest.mark.parametrize("forward", ["material", "published"])
 @pytest.mark.parametrize("symbols", [("Au",), ("Au", "Al"), ("Au", "Al", "Ti")])
-def test_deviation_of_any_stack_is_the_inverse_information(contrast, symbols):
+def test_deviation_of_any_stack_is_the_inverse_information(forward, symbols):
     stack = stack_of(*symbols, energies_kev=TWELVE)
     thickness = [0.6 * nm for nm in stack.max_nm]
     prior = torch.diag(torch.tensor([12 / nm**2 for nm in stack.max_nm], dtype=torch.float64))
-    expected = torch.linalg.inv(fisher(thickness, stack, contrast, 0.05) + prior).diagonal().sqrt()
-    found = deviation_within_range(flat(*thickness)[:, 0], problem_of(stack, contrast), 0.05)[:, 0]
+    expected = torch.linalg.inv(fisher(thickness, stack, forward, 0.05) + prior).diagonal().sqrt()
+    found = deviation_within_range(flat(*thickness)[:, 0], problem_of(stack, forward), 0.05)[:, 0]
     assert found.tolist() == pytest.approx(expected.tolist(), rel=0.05)
 
 
@@ -61,11 +61,11 @@ def test_estimates_scatter_as_much_as_their_deviation_says(al, au, sigma_au, sig
     assert float((normalised.abs() < 1.96).float().mean()) > 0.93
 
 
-@pytest.mark.parametrize("contrast", ["material", "published"])
-def test_noise_free_thickness_is_recovered_between_the_points_of_the_grid(contrast):
+@pytest.mark.parametrize("forward", ["material", "published"])
+def test_noise_free_thickness_is_recovered_between_the_points_of_the_grid(forward):
     gold, aluminium = torch.meshgrid(torch.linspace(3.3, 14.7, 9), torch.linspace(21.7, 147.9, 11), indexing="ij")
     truth = torch.stack([gold, aluminium])
-    found = run(scan_of(truth, contrast=contrast, noise=0.0), contrast=contrast, noise=0.0, iterations=30)
+    found = run(scan_of(truth, forward=forward, noise=0.0), forward=forward, noise=0.0, iterations=30)
     assert bool(found.converged.all())
     error = (found.thickness[0] - truth).abs()
     assert float(error[0].max()) < 0.02

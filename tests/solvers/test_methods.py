@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+
+from microtomo.inverse.problem import Estimate
+from microtomo.physics.forward import backscatter
+from microtomo.registry import get_method, list_methods
 from problems import TWELVE, problem_of, scan_of, stack_of, terraces
 
-from microtomo.registry import get_method, list_methods
-from microtomo.simulate.attenuation import backscatter
-from microtomo.solvers.problem import Estimate
-
-METHODS = [m.name for m in list_methods(task="sem") if not m.learned]
+METHODS = [m.name for m in list_methods(task="layers") if not m.learned]
 STACKS = {
     "one layer": stack_of("Au"),
     "one light layer": stack_of("Al"),
@@ -20,10 +20,10 @@ STACKS = {
 }
 
 
-def run(method, signal, stack, contrast="material", noise=0.02):
+def run(method, signal, stack, forward="material", noise=0.02):
     batch = signal if signal.ndim == 4 else signal[None]
     with torch.inference_mode():
-        return get_method(method).run(batch, problem_of(stack, contrast, noise, len(batch)))
+        return get_method(method).run(batch, problem_of(stack, forward, noise, len(batch)))
 
 
 def checked(estimate: Estimate, stack, samples, height, width, depth):
@@ -48,27 +48,27 @@ def checked(estimate: Estimate, stack, samples, height, width, depth):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    ("size", "contrast"),
+    ("size", "forward"),
     [((1, 1), "material"), ((1, 5), "published"), ((5, 1), "material"), ((7, 13), "material"), ((33, 20), "published")],
 )
-def test_images_of_any_size(method, size, contrast):
+def test_images_of_any_size(method, size, forward):
     stack = STACKS["two layers"]
-    signal = scan_of(terraces(stack, *size), stack, contrast)
-    checked(run(method, signal, stack, contrast), stack, 1, *size, 16)
+    signal = scan_of(terraces(stack, *size), stack, forward)
+    checked(run(method, signal, stack, forward), stack, 1, *size, 16)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", STACKS)
-@pytest.mark.parametrize("contrast", ["material", "published"])
-def test_stacks_of_one_to_three_layers(method, name, contrast):
+@pytest.mark.parametrize("forward", ["material", "published"])
+def test_stacks_of_one_to_three_layers(method, name, forward):
     stack = STACKS[name]
     truth = terraces(stack, 12, 16)
-    found = run(method, scan_of(truth, stack, contrast), stack, contrast)
+    found = run(method, scan_of(truth, stack, forward), stack, forward)
     depth = sum(int(nm // 10) for nm in stack.max_nm)
     checked(found, stack, 1, 12, 16, depth)
     # whatever it found explains the scan as well as the truth does
-    observed = scan_of(truth, stack, contrast)
-    chi_square = ((observed / backscatter(found.thickness[0], stack, contrast) - 1) ** 2).mean(0) / 0.02**2
+    observed = scan_of(truth, stack, forward)
+    chi_square = ((observed / backscatter(found.thickness[0], stack, forward) - 1) ** 2).mean(0) / 0.02**2
     assert 0.7 < float(chi_square.mean()) < 1.15
 
 
@@ -95,11 +95,11 @@ def test_a_sample_does_not_depend_on_the_batch_it_is_in(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("contrast", ["material", "published"])
-def test_bare_substrate_is_empty(method, contrast):
+@pytest.mark.parametrize("forward", ["material", "published"])
+def test_bare_substrate_is_empty(method, forward):
     stack = STACKS["two layers"]
-    signal = scan_of(torch.zeros(2, 16, 16), stack, contrast)
-    found = run(method, signal, stack, contrast)
+    signal = scan_of(torch.zeros(2, 16, 16), stack, forward)
+    found = run(method, signal, stack, forward)
     assert float(found.thickness[0, 0].mean()) < 0.25  # a pixel alone cannot do better than 0.1 nm
     gold = (found.volume == 1).float().mean()
     assert float(gold) == 0

@@ -1,25 +1,25 @@
 import numpy as np
 import pytest
 import torch
-from problems import AU_AL, flat, problem_of, scan_of, stack_of, terraces
 from scipy.optimize import least_squares
 
+from microtomo.physics.forward import backscatter
 from microtomo.registry import get_method
-from microtomo.simulate.attenuation import backscatter
 from microtomo.voxels import thickness_to_volume
+from problems import AU_AL, flat, problem_of, scan_of, stack_of, terraces
 
 
-def run(signal, stack=AU_AL, contrast="material", noise=0.02, **options):
+def run(signal, stack=AU_AL, forward="material", noise=0.02, **options):
     with torch.inference_mode():
-        return get_method("tikhonov").run(signal[None], problem_of(stack, contrast, noise), **options)
+        return get_method("tikhonov").run(signal[None], problem_of(stack, forward, noise), **options)
 
 
-def by_scipy(observed, stack, contrast, noise, weight):
+def by_scipy(observed, stack, forward, noise, weight):
     """Best of several starts of the bounded least squares of one pixel; thickness and cost."""
     top = np.array(stack.max_nm)
 
     def residual(d):
-        model = backscatter(torch.tensor(d)[:, None, None], stack, contrast)[:, 0, 0].numpy()
+        model = backscatter(torch.tensor(d)[:, None, None], stack, forward)[:, 0, 0].numpy()
         return np.concatenate([(observed - model) / noise, weight**0.5 * d / top])
 
     starts = [np.full(len(top), share) * top for share in (0.15, 0.5, 0.85)]
@@ -28,14 +28,14 @@ def by_scipy(observed, stack, contrast, noise, weight):
     return best.x, best.cost, residual
 
 
-@pytest.mark.parametrize("contrast", ["material", "published"])
+@pytest.mark.parametrize("forward", ["material", "published"])
 @pytest.mark.parametrize("weight", [1.0, 30.0])
-def test_agrees_with_scipy_pixel_by_pixel(contrast, weight):
+def test_agrees_with_scipy_pixel_by_pixel(forward, weight):
     truth = torch.tensor([[[4.4, 10.2, 14.1]], [[120.5, 71.3, 33.3]]])
-    signal = scan_of(truth, contrast=contrast, seed=2)
-    found = run(signal, contrast=contrast, weight=weight, iterations=40)
+    signal = scan_of(truth, forward=forward, seed=2)
+    found = run(signal, forward=forward, weight=weight, iterations=40)
     for x in range(3):
-        best, cost, residual = by_scipy(signal[:, 0, x].double().numpy(), AU_AL, contrast, 0.02, weight)
+        best, cost, residual = by_scipy(signal[:, 0, x].double().numpy(), AU_AL, forward, 0.02, weight)
         mine = found.thickness[0, :, 0, x].double().numpy()
         assert 0.5 * (residual(mine) ** 2).sum() == pytest.approx(cost, abs=2e-2)
         np.testing.assert_array_less(np.abs(mine - best), [0.05, 0.7])  # a fifth of what noise does
@@ -73,7 +73,7 @@ def test_its_volume_follows_from_its_thickness():
 
 def test_without_noise_no_voxel_is_lost_to_the_ridge():
     """10 nm of gold fill one voxel although the ridge pulls to a hair below."""
-    found = run(scan_of(flat(10.0, 150.0), contrast="published", noise=0.0), contrast="published", noise=0.0)
+    found = run(scan_of(flat(10.0, 150.0), forward="published", noise=0.0), forward="published", noise=0.0)
     assert bool(((found.volume == 1).sum(1) == 1).all())
     assert bool(((found.volume == 2).sum(1) == 15).all())
 

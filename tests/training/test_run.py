@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from microtomo.errors import MicrotomoError
+from microtomo.models.architectures import Network
 from microtomo.models.weights import load_network, read_card
 from microtomo.training import run
-from microtomo.training.config import load_train_config
-from microtomo.training.run import train
+from microtomo.training.run import run_training, train
+from microtomo.training.task import load_run
 
 SMALL = [
     "data.height=16", "data.width=16", "data.epoch=8", "data.validation=4", "optimiser.batch=4", "network.width=4",
@@ -22,7 +23,7 @@ SMALL = [
 
 
 def config_of(*settings, name="conv3", epochs=3):
-    return load_train_config(name, None, [*SMALL, *settings], epochs=epochs)
+    return load_run(name, None, [*SMALL, *settings], epochs=epochs)
 
 
 def tensors(path):
@@ -44,7 +45,7 @@ def rows(folder):
 def finished(tmp_path_factory):
     """An uninterrupted run of three epochs."""
     folder = tmp_path_factory.mktemp("run") / "whole"
-    return train(config_of(), folder).parent
+    return run_training(config_of(), folder).parent
 
 
 def test_a_run_leaves_weights_card_table_curves_and_configuration(finished):
@@ -57,7 +58,7 @@ def test_a_run_leaves_weights_card_table_curves_and_configuration(finished):
     assert (finished / "learning_curve.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((finished / "config.json").read_text())["epochs"] == 3
     assert list(finished.glob("tensorboard/events*"))
-    assert load_network(finished / "weights.safetensors").config == config
+    assert load_network(finished / "weights.safetensors", Network).config == config
 
 
 def test_training_moves_weights_and_lowers_the_loss(finished):
@@ -72,33 +73,33 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(finished, tmp_path, monk
         if trainer.current_epoch == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(run.Told, "on_train_epoch_start", cut)
+    monkeypatch.setattr(run.RunProgress, "on_train_epoch_start", cut)
     with pytest.raises(KeyboardInterrupt):
-        train(config_of(), folder)
+        run_training(config_of(), folder)
     assert not (folder / "weights.safetensors").exists()
     monkeypatch.undo()
-    train(config_of(), folder)
+    run_training(config_of(), folder)
     assert_same(tensors(folder / "weights.safetensors"), tensors(finished / "weights.safetensors"))
     assert [row["epoch"] for row in rows(folder)] == ["1", "2", "3"]
 
 
 def test_a_finished_run_is_left_alone(finished):
     before = (finished / "weights.safetensors").stat().st_mtime_ns
-    assert train(config_of(), finished) == finished / "weights.safetensors"
+    assert run_training(config_of(), finished) == finished / "weights.safetensors"
     assert (finished / "weights.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_folder_of_another_run_is_refused(finished, tmp_path):
     with pytest.raises(MicrotomoError, match="run with other settings"):
-        train(config_of("seed=2"), finished)
+        run_training(config_of("seed=2"), finished)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(MicrotomoError, match="not empty"):
-        train(config_of(), tmp_path)
+        run_training(config_of(), tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_another_seed_gives_other_weights(finished, tmp_path):
-    other = tensors(train(config_of("seed=2"), tmp_path / "other"))
+    other = tensors(run_training(config_of("seed=2"), tmp_path / "other"))
     same = tensors(finished / "weights.safetensors")
     assert any(not torch.equal(value, same[name]) for name, value in other.items())
 
@@ -107,17 +108,17 @@ def test_training_from_a_data_set_on_disk(tmp_path):
     from microtomo.simulate.dataset import load_config
     from microtomo.simulate.generation import generate_dataset
 
-    made = load_config(train=6, validation=3, height=16, width=16, contrast="published", shard_samples=4)
+    made = load_config(train=6, validation=3, height=16, width=16, forward="published", shard_samples=4)
     generate_dataset(made, tmp_path / "data", seed=5, workers=1)
     settings = [f"data.path={tmp_path / 'data'}"]
-    weights = train(config_of(*settings, epochs=2), tmp_path / "run")
-    assert_same(tensors(weights), tensors(train(config_of(*settings, epochs=2), tmp_path / "again")))
+    weights = run_training(config_of(*settings, epochs=2), tmp_path / "run")
+    assert_same(tensors(weights), tensors(run_training(config_of(*settings, epochs=2), tmp_path / "again")))
     for wrong, sentence in (
         ([f"data.path={tmp_path / 'none'}"], "none"),
-        ([*settings, "network.contrast=material"], "network.contrast=published"),
+        ([*settings, "network.forward=material"], "network.forward=published"),
     ):
         with pytest.raises(MicrotomoError, match=sentence):
-            train(config_of(*wrong, epochs=1), tmp_path / f"bad{len(wrong)}")
+            run_training(config_of(*wrong, epochs=1), tmp_path / f"bad{len(wrong)}")
 
 
 def test_two_devices_share_the_work(tmp_path):
@@ -136,4 +137,12 @@ def test_no_gpu_is_one_sentence(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(MicrotomoError, match="use cpu"):
-        train(load_train_config("conv3", None, SMALL[:-1], accelerator="gpu"), tmp_path / "run")
+        run_training(load_run("conv3", None, SMALL[:-1], accelerator="gpu"), tmp_path / "run")
+
+
+def test_the_plain_function_trains_as_the_configuration_says(finished, tmp_path):
+    values = {key.replace(".", "__"): value for key, _, value in (setting.partition("=") for setting in SMALL)}
+    weights = train("conv3", tmp_path / "plain", None, epochs=3, **values)
+    assert_same(tensors(weights), tensors(finished / "weights.safetensors"))
+    with pytest.raises(MicrotomoError, match=r"unknown network 'conv4'.*conv3"):
+        train("conv4", tmp_path / "none")

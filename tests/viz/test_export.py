@@ -3,9 +3,9 @@ import pytest
 import pyvista as pv
 
 from microtomo import MicrotomoError
+from microtomo.study import Study
 from microtomo.viz.export import ply_bytes, stl_bytes, write_export, zipped
 from microtomo.viz.solids import layer_solids
-from microtomo.viz.study import Study
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from matplotlib.image import imread
 
 from microtomo import MicrotomoError, thickness_to_volume
 from microtomo.scan import Status
-from microtomo.viz import figures
+from microtomo.viz import figures, scan_figures, score_figures
 from microtomo.viz.colours import rgb
-from microtomo.viz.figures import ScoreBar
+from microtomo.viz.score_figures import ScoreBar
 from microtomo.viz.spectrum import resimulated, spectrum_figure
 
 
@@ -32,7 +32,7 @@ def texts(figure):
 
 
 def test_maps_of_a_layer_share_limits_and_errors_are_symmetric(rec, maps, stack):
-    figure = figures.thickness_figure({"map": rec.thickness, "tikhonov": rec.thickness + 1}, stack, truth=maps)
+    figure = scan_figures.thickness_figure({"map": rec.thickness, "tikhonov": rec.thickness + 1}, stack, truth=maps)
     limits = {}
     for axis in figure.axes:
         for image in axis.images:
@@ -40,12 +40,14 @@ def test_maps_of_a_layer_share_limits_and_errors_are_symmetric(rec, maps, stack)
     assert limits["Au"] == {(0, 3)}
     assert limits["Al"] == {(0, 100)}
     assert all(low == -high for low, high in limits["error"])
-    assert {"Au thickness [nm]", "Al thickness [nm]", "Al: found − true [nm]", "x [nm]", "y [nm]"} <= set(texts(figure))
+    assert {"Au thickness [nm]", "Al thickness [nm]", "Al: estimate − true [nm]", "x [nm]", "y [nm]"} <= set(
+        texts(figure)
+    )
     assert "error, rmse 4.0 nm" in texts(figure)
 
 
 def test_every_map_is_drawn_as_it_is(rec, maps, stack):
-    figure = figures.thickness_figure({"map": rec.thickness}, stack, truth=maps)
+    figure = scan_figures.thickness_figure({"map": rec.thickness}, stack, truth=maps)
     drawn = {axis.get_title(): axis.images[0].get_array() for axis in figure.axes if axis.images}
     np.testing.assert_array_equal(drawn["Al: truth"], maps[1])
     np.testing.assert_array_equal(drawn["Au: map"], rec.thickness[0])
@@ -59,9 +61,9 @@ def test_row_zero_is_on_top_and_axes_are_in_nm_or_um():
 
 def test_three_layers_have_three_rows(three_layers):
     thickness = np.ones((3, 6, 8), dtype=np.float32)
-    figure = figures.thickness_figure({"map": thickness}, three_layers)
+    figure = scan_figures.thickness_figure({"map": thickness}, three_layers)
     assert [a.get_title() for a in figure.axes if a.images] == ["C: map", "Au: map", "Cr: map"]
-    figure = figures.uncertainty_figure({"map": thickness}, three_layers)
+    figure = scan_figures.uncertainty_figure({"map": thickness}, three_layers)
     assert "Cr standard deviation [nm]" in texts(figure)
 
 
@@ -95,26 +97,26 @@ def test_pixel_outside_is_refused(scan, rec):
 
 
 def test_section_has_the_materials_colours(maps, stack, tmp_path):
-    figure = figures.section_figure({"truth": thickness_to_volume(maps)}, stack, 5)
+    figure = scan_figures.section_figure({"truth": thickness_to_volume(maps)}, stack, 5)
     assert {"Al", "Au", "Si substrate", "z [nm]", "truth, row 5"} <= set(texts(figure))
     image = (255 * imread(figures.save_figure(figure, tmp_path / "s.png"))[..., :3]).round().astype(int)
     for colour in ("#56B4E9", "#9A9A9A"):
         assert (np.abs(image - rgb(colour)) <= 2).all(2).sum() > 1000
     with pytest.raises(MicrotomoError, match="row 24 is outside"):
-        figures.section_figure({"truth": thickness_to_volume(maps)}, stack, 24)
+        scan_figures.section_figure({"truth": thickness_to_volume(maps)}, stack, 24)
 
 
 def test_fit_tells_the_share_of_each_status(rec):
     status = np.zeros((24, 32), dtype=np.uint8)
     status[:6] = Status.OUT_OF_RANGE
-    words = texts(figures.fit_figure(rec.chi_square, status))
+    words = texts(scan_figures.fit_figure(rec.chi_square, status))
     assert "out of range 25.0%" in words
     assert "ok 75.0%" in words
 
 
 def test_scores_are_ranked_and_published_ones_grey():
     bars = [ScoreBar("Tikhonov (report)", 0.617, published=True), ScoreBar("map", 0.996)]
-    figure = figures.score_figure({"Perlin": bars})
+    figure = score_figures.score_figure({"Perlin": bars})
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["Tikhonov (report)", "map"]
     assert {"0.617", "0.996", "published", "this package"} <= set(texts(figure))
     colours = [p.get_facecolor()[:3] for p in figure.axes[0].patches]
@@ -122,7 +124,7 @@ def test_scores_are_ranked_and_published_ones_grey():
 
 
 def test_scan_images_share_one_scale(scan):
-    figure = figures.scan_figure(scan.data, scan.energies_kev)
+    figure = scan_figures.scan_figure(scan.data, scan.energies_kev)
     pictures = [a for a in figure.axes if a.images]
     assert pictures[0].get_title() == "5 keV"
     assert pictures[-1].get_title() == "35 keV"
@@ -131,9 +133,11 @@ def test_scan_images_share_one_scale(scan):
 
 def test_nothing_is_cut_off(rec, maps, stack, scan, tmp_path):
     drawn = {
-        "maps": figures.thickness_figure({"map": rec.thickness}, stack, truth=maps, title="A long title of a figure"),
+        "maps": scan_figures.thickness_figure(
+            {"map": rec.thickness}, stack, truth=maps, title="A long title of a figure"
+        ),
         "spectrum": spectrum_figure(scan, {"map": rec}, (4, 5)),
-        "fit": figures.fit_figure(rec.chi_square, rec.status),
+        "fit": scan_figures.fit_figure(rec.chi_square, rec.status),
     }
     for name, figure in drawn.items():
         image = imread(figures.save_figure(figure, tmp_path / f"{name}.png"))[..., :3]
@@ -144,22 +148,22 @@ def test_nothing_is_cut_off(rec, maps, stack, scan, tmp_path):
 
 def test_maps_of_another_stack_are_refused(three_layers, maps):
     with pytest.raises(MicrotomoError, match=r"map has shape \(2, 24, 32\); maps of stack cr-au-c-si are \(3, y, x\)"):
-        figures.thickness_figure({"map": maps}, three_layers)
+        scan_figures.thickness_figure({"map": maps}, three_layers)
 
 
 def test_figure_into_a_missing_folder_is_a_sentence(rec, tmp_path):
     with pytest.raises(MicrotomoError, match="cannot be written"):
-        figures.save_figure(figures.fit_figure(rec.chi_square, rec.status), tmp_path / "none" / "a.png")
+        figures.save_figure(scan_figures.fit_figure(rec.chi_square, rec.status), tmp_path / "none" / "a.png")
 
 
 def test_pixels_without_a_solution_are_blank(rec, maps, stack, tmp_path):
     thickness, chi_square = rec.thickness.clone(), rec.chi_square.clone()
     thickness[:, 0], chi_square[0] = np.nan, np.inf
-    figure = figures.thickness_figure({"map": thickness}, stack, truth=maps)
+    figure = scan_figures.thickness_figure({"map": thickness}, stack, truth=maps)
     assert "error, rmse 4.0 nm" in texts(figure)
     figures.save_figure(figure, tmp_path / "a.png")
-    figures.save_figure(figures.fit_figure(chi_square, rec.status), tmp_path / "b.png")
-    figures.save_figure(figures.uncertainty_figure({"map": thickness}, stack), tmp_path / "c.png")
+    figures.save_figure(scan_figures.fit_figure(chi_square, rec.status), tmp_path / "b.png")
+    figures.save_figure(scan_figures.uncertainty_figure({"map": thickness}, stack), tmp_path / "c.png")
 
 
 def test_a_small_spectrum_keeps_its_legend_off_the_data_and_fills_the_figure(scan, rec):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from microtomo import MicrotomoError, thickness_to_volume
-from microtomo.viz.render import axes
+from microtomo.viz.axes import axes
 from microtomo.viz.scene import nice_ticks, thickness_scene, volume_scene
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.acquisition.frames import read_frames
 from microtomo.acquisition.quality import Finding, Levels, measure_levels, verdict
 from microtomo.acquisition.recording import Recording, assemble
 from microtomo.acquisition.registration import Shifts, common_field, measure_shifts, registered
 from microtomo.acquisition.substrate import Substrate, find_substrate, given_substrate
 from microtomo.errors import MicrotomoError
+from microtomo.io.hashing import sha256_of
+from microtomo.io.nexus import nexus_file
+from microtomo.io.recorded import read_frames
 from microtomo.materials import Stack, load_stack
+from microtomo.physics.forward import DEFAULT, forward_model
 from microtomo.scan import Scan
 
 
@@ -64,7 +66,7 @@ def import_stack(
     reference_kev: float | None = None,
     keep_field: bool = False,
     stack: Stack | str | Path = "au-al-si",
-    contrast: str = "material",
+    forward: str = DEFAULT,
 ) -> Imported:
     """Read, register and normalise the images of a multi-energy scan.
 
@@ -108,9 +110,9 @@ def import_stack(
             field = common_field(shifts.pixels, signal.shape)
         signal = registered(signal, shifts.pixels)[:, field[0], field[1]]
     if substrate is None:
-        bare = find_substrate(signal, chosen, contrast)
+        bare = find_substrate(signal, forward_model(forward, chosen))
     else:
-        bare = given_substrate(signal, *_inside(substrate, field), chosen, contrast)
+        bare = given_substrate(signal, *_inside(substrate, field), forward_model(forward, chosen))
     scatter = _substrate_noise(recording.images, bare, field, shifts if register else None, level)
     findings = verdict(
         levels,
@@ -132,13 +134,13 @@ def import_stack(
             ),
             *findings,
         ]
-    told = Imported(
+    imported = Imported(
         Scan(
             np.maximum(normalised, 0),
             energies,
             recording.pixel_nm or 10.0,
             chosen,
-            contrast,
+            forward,
             float(np.median(levels.noise)),
         ),
         recording,
@@ -151,45 +153,45 @@ def import_stack(
         tuple(findings),
         dark,
     )
-    told.scan.history.update({"import": history(told)})
-    return told
+    imported.scan.history.update({"import": history(imported)})
+    return imported
 
 
-def history(told: Imported) -> dict[str, Any]:
+def history(imported: Imported) -> dict[str, Any]:
     """What was done, as it is kept with the scan: files with their hashes, shifts, field, substrate, gain, verdict."""
-    rows, columns = told.substrate.box
+    rows, columns = imported.substrate.box
     result: dict[str, Any] = {
-        "files": {str(p): _sha256(p) for p in told.recording.files},
-        "dark": told.dark,
-        "pixel_nm": "not given: 10 nm taken" if told.recording.pixel_nm is None else told.recording.pixel_nm,
-        "registered": told.corrected,
-        "field": {"rows": _ends(told.field[0]), "columns": _ends(told.field[1])},
+        "files": {str(p): sha256_of(nexus_file(p)) for p in imported.recording.files},
+        "dark": imported.dark,
+        "pixel_nm": "not given: 10 nm taken" if imported.recording.pixel_nm is None else imported.recording.pixel_nm,
+        "registered": imported.corrected,
+        "field": {"rows": _ends(imported.field[0]), "columns": _ends(imported.field[1])},
         "substrate": {
-            "given": told.substrate.given, "rows": _ends(rows), "columns": _ends(columns),
-            "pixels": int(told.substrate.mask.sum()), "misfit": _rounded(told.substrate.misfit),
+            "given": imported.substrate.given, "rows": _ends(rows), "columns": _ends(columns),
+            "pixels": int(imported.substrate.mask.sum()), "misfit": _rounded(imported.substrate.misfit),
         },
-        "gain": _rounded(told.substrate.gain), "gain_error": _rounded(told.substrate.gain_error),
-        "noise": _rounded(told.levels.noise), "substrate_noise": _rounded(told.substrate_noise),
-        "saturated": _rounded(told.levels.saturated),
-        "verdict": told.summary, "findings": [f.text for f in told.findings],
+        "gain": _rounded(imported.substrate.gain), "gain_error": _rounded(imported.substrate.gain_error),
+        "noise": _rounded(imported.levels.noise), "substrate_noise": _rounded(imported.substrate_noise),
+        "saturated": _rounded(imported.levels.saturated),
+        "verdict": imported.summary, "findings": [f.text for f in imported.findings],
     }  # fmt: skip
-    if told.shifts is not None:
-        result["shifts_px"] = _rounded(told.shifts.pixels)
-        result["shift_error_px"] = _rounded(told.shifts.error)
-        result["reference_kev"] = told.recording.energies_kev[told.shifts.reference]
+    if imported.shifts is not None:
+        result["shifts_px"] = _rounded(imported.shifts.pixels)
+        result["shift_error_px"] = _rounded(imported.shifts.error)
+        result["reference_kev"] = imported.recording.energies_kev[imported.shifts.reference]
     return result
 
 
 def _reference(energies: Sequence[float], wanted: float | None) -> int:
     if wanted is None:
         return len(energies) // 2
-    found = [i for i, e in enumerate(energies) if np.isclose(e, wanted, atol=1e-3)]
-    if not found:
+    matching = [i for i, e in enumerate(energies) if np.isclose(e, wanted, atol=1e-3)]
+    if not matching:
         near = min(energies, key=lambda e: abs(e - wanted))
         raise MicrotomoError(
             f"--reference {wanted:g}: there is no image at {wanted:g} keV; the nearest is {near:g} keV"
         )
-    return found[0]
+    return matching[0]
 
 
 def _shifts(signal: np.ndarray, energies: Sequence[float], reference: int, register: bool) -> Shifts | None:
@@ -241,10 +243,3 @@ def _rounded(values: Any) -> Any:
         return [_rounded(v) for v in values]
     value = float(f"{values:.6g}")
     return value if np.isfinite(value) else None
-
-
-def _sha256(path: Path) -> str:
-    if path.is_dir():
-        path = path / "index.h5"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -96,80 +96,80 @@ def verdict(
     ``dark`` None: not given. ``shift_error_px`` (e, 2): errors of the registration, None without one.
     ``unregistered_px``: largest shift that was left in. ``substrate_noise`` (e,): relative scatter of the substrate.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
 
     def at(which: Any) -> str:
         return _listed(np.asarray(energies_kev)[which])
 
     clipped = levels.saturated > _CLIPPED
     if clipped.any():
-        found.append(Finding(
+        findings.append(Finding(
             f"up to {levels.saturated.max():.1%} of the pixels are saturated ({at(clipped)} keV): their true signal is "
             "higher, so layers there come out wrong; lower contrast or brightness and scan again",
             bool(levels.saturated.max() > _SATURATED),
         ))  # fmt: skip
     black = levels.black > _CLIPPED
     if black.any():
-        found.append(Finding(
+        findings.append(Finding(
             f"up to {levels.black.max():.1%} of the pixels are black ({at(black)} keV): the detector's range was cut "
             "off below; raise its brightness and scan again",
             bool(levels.black.max() > _SATURATED),
         ))  # fmt: skip
     worst = float(np.median(levels.noise))
     if worst > _NOISY:
-        found.append(Finding(
+        findings.append(Finding(
             f"the noise is {worst:.1%} a pixel and energy: thin layers drown in it; scan slower or with more current, "
             "or average frames",
             worst > _TOO_NOISY,
         ))  # fmt: skip
     coarse = levels.noise_steps < _COARSE
     if coarse.any():
-        found.append(Finding(
+        findings.append(Finding(
             f"the noise is less than {_COARSE:g} grey levels ({at(coarse)} keV): rounding adds errors that do not "
             "average out; save 16 bits, or use more of the range"
         ))  # fmt: skip
     if shift_error_px is not None and (shift_error_px.max(1) > _UNSURE).any():
         unsure = shift_error_px.max(1) > _UNSURE
-        found.append(Finding(
+        findings.append(Finding(
             f"the shifts are known to {shift_error_px.max():.1f} pixels only ({at(unsure)} keV), as they show "
             "too little contrast over their noise: edges come out wrong",
             bool(shift_error_px.max() > 4 * _UNSURE),
         ))  # fmt: skip
     if unregistered_px is not None and unregistered_px > _UNSURE:
-        found.append(Finding(
+        findings.append(Finding(
             f"the images are shifted by up to {unregistered_px:.1f} pixels and were not registered: spectra near "
             "edges mix layers; leave --no-register out",
             unregistered_px > 2,
         ))  # fmt: skip
     uneven = substrate_noise > 1.5 * np.maximum(levels.noise, 1e-6)
     if uneven.mean() > 0.5:
-        found.append(Finding(
+        findings.append(Finding(
             f"the substrate region scatters by {np.median(substrate_noise):.1%}, the images by {worst:.1%} from "
             "pixel to pixel: it is not bare substrate alone, or lit unevenly; choose another --substrate"
         ))  # fmt: skip
     if gain_error.max() > 0.01:
-        found.append(Finding(
+        findings.append(Finding(
             f"the gain is known to {gain_error.max():.1%} only: the substrate region is small; choose a "
             "larger one with --substrate"
         ))  # fmt: skip
     if misfit > _ODD:
-        found.append(Finding(
+        findings.append(Finding(
             f"the spectra differ by {misfit:.1%} from any that the stack can give: check --stack, --contrast, --dark "
             "and --substrate",
             misfit > 3 * _ODD,
         ))  # fmt: skip
     if dark is None:
-        found.append(Finding(
+        findings.append(Finding(
             "no dark level was given and none subtracted: if the images are not black without a beam, every "
             "contrast is too small; record an image with the beam blanked and give its level as --dark"
         ))  # fmt: skip
     gaps = missing_energies(energies_kev)
     if gaps:
-        found.append(Finding(
+        findings.append(Finding(
             f"the series lacks {_listed(gaps)} keV: the inversion does without them, but HyperSpy shows uneven "
             "energies by number"
         ))  # fmt: skip
-    return sorted(found, key=lambda finding: not finding.grave)
+    return sorted(findings, key=lambda finding: not finding.grave)
 
 
 def missing_energies(energies_kev: Sequence[float]) -> list[float]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from microtomo.acquisition.frames import Frame
 from microtomo.acquisition.quality import full_scale
 from microtomo.errors import MicrotomoError
+from microtomo.io.images import Frame
 from microtomo.materials import check_energies
 
 _SATURATED = 0.05  # share of pixels at the top of the range that no correction mends
@@ -19,8 +19,8 @@ _SATURATED = 0.05  # share of pixels at the top of the range that no correction 
 
 @dataclass(frozen=True)
 class Recording:
-    """Images (e, y, x) as recorded, their energies [keV], increasing, pixel size [nm] (None: not told), their names and
-    the files they are from."""
+    """Images (e, y, x) as recorded, their energies [keV], increasing, pixel size [nm] (None: not known), their names
+    and the files they are from."""
 
     images: np.ndarray
     energies_kev: tuple[float, ...]
@@ -63,15 +63,15 @@ def assemble(
 
 
 def _energies(frames: Sequence[Frame], given: Sequence[float] | None) -> list[float]:
-    known = [f.energy_kev for f in frames]
-    told = [e for e in known if e is not None]
+    per_frame = [f.energy_kev for f in frames]
+    known = [e for e in per_frame if e is not None]
     if given is not None:
         wanted = [float(e) for e in given]
-        if len(told) == len(frames) == len(wanted) and np.allclose(sorted(told), sorted(wanted), atol=1e-3):
-            return told
+        if len(known) == len(frames) == len(wanted) and np.allclose(sorted(known), sorted(wanted), atol=1e-3):
+            return known
         if len(wanted) != len(frames):
             lacking = (
-                [e for e in wanted if not np.isclose(told, e, atol=1e-3).any()] if len(told) == len(frames) else []
+                [e for e in wanted if not np.isclose(known, e, atol=1e-3).any()] if len(known) == len(frames) else []
             )
             if lacking:
                 raise MicrotomoError(
@@ -84,14 +84,14 @@ def _energies(frames: Sequence[Frame], given: Sequence[float] | None) -> list[fl
                 f"the order {frames[0].name} ... {frames[-1].name}"
             )
         return wanted
-    if len(told) < len(frames):
+    if len(known) < len(frames):
         without = [f.name for f in frames if f.energy_kev is None]
         shown = ", ".join(without[:3]) + (f" and {len(without) - 3} more" if len(without) > 3 else "")
         raise MicrotomoError(
             f"no energy is known for {shown}: pass --energies, such as --energies 5:35, or put it into the names "
             "(scan_05keV.tif)"
         )
-    return told
+    return known
 
 
 def _images(frames: Sequence[Frame]) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microtomo.acquisition.pairs import STEP, band_passed, connected, pair_shift, places
+from microtomo.acquisition.pairwise import STEP, band_passed, connected, pair_shift, places
 from microtomo.errors import MicrotomoError
 
 _NEXT = 3  # neighbours in energy that each image is first compared with
@@ -24,13 +24,13 @@ class Shifts:
     """Where the images stand: what image ``reference`` shows at (y, x) is at (y + dy, x + dx) in image e.
 
     ``pixels`` is (e, 2), dy and dx; ``error`` (e, 2) its standard deviation [pixels], from the noise of the images
-    and the edges they show; ``found`` (e,) says where a shift could be measured: elsewhere it is zero.
+    and the edges they show; ``measured`` (e,) says where a shift could be measured: elsewhere it is zero.
     """
 
     pixels: np.ndarray
     error: np.ndarray
     reference: int
-    found: np.ndarray
+    measured: np.ndarray
 
     @property
     def largest(self) -> float:
@@ -57,17 +57,17 @@ def measure_shifts(
     seen = _middle(images)
     count = len(seen)
     pairs, steps, weights = _coarse(seen)
-    found = connected(count, reference, pairs)
-    if must_match and not found.all():
-        alone = ", ".join(f"{e:g}" for e, there in zip(energies_kev, found, strict=True) if not there)
+    reached = connected(count, reference, pairs)
+    if must_match and not reached.all():
+        alone = ", ".join(f"{e:g}" for e, there in zip(energies_kev, reached, strict=True) if not there)
         raise MicrotomoError(
-            f"the images at {alone} keV have nothing in common with the others that a shift could be told from: leave "
-            "them out, choose another --reference, or take the images as they stand with --no-register"
+            f"the images at {alone} keV have nothing in common with the others that a shift could be measured from: "
+            "leave them out, choose another --reference, or take the images as they stand with --no-register"
         )
     pixels = places(count, reference, pairs, steps, weights)
-    shifts = Shifts(pixels, np.full_like(pixels, STEP), reference, found)
+    shifts = Shifts(pixels, np.full_like(pixels, STEP), reference, reached)
     _check_field(shifts, images.shape[-2:], energies_kev)
-    if found.sum() > 1:
+    if reached.sum() > 1:
         shifts = _refined(seen, np.asarray(energies_kev, float), shifts)
         _check_field(shifts, images.shape[-2:], energies_kev)
     return shifts
@@ -109,7 +109,7 @@ def _coarse(images: np.ndarray) -> tuple[list[tuple[int, int]], np.ndarray, np.n
 
 def _refined(images: np.ndarray, energies_kev: np.ndarray, shifts: Shifts) -> Shifts:
     """The shifts once more, from the differences of images that stand nearly right."""
-    chosen = np.flatnonzero(shifts.found)
+    chosen = np.flatnonzero(shifts.measured)
     logs, images = np.log(energies_kev[chosen]), images[chosen]
     reference = int(np.flatnonzero(chosen == shifts.reference)[0])
     near = np.exp(-0.5 * ((logs[:, None] - logs) / _SMOOTH) ** 2)
@@ -131,7 +131,7 @@ def _refined(images: np.ndarray, energies_kev: np.ndarray, shifts: Shifts) -> Sh
             break
     all_pixels, all_error = np.zeros_like(shifts.pixels), np.zeros_like(shifts.error)
     all_pixels[chosen], all_error[chosen] = pixels, error
-    return Shifts(all_pixels, all_error, shifts.reference, shifts.found)
+    return Shifts(all_pixels, all_error, shifts.reference, shifts.measured)
 
 
 def _steps(edges: np.ndarray, smooth: np.ndarray, pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from microtomo.acquisition.barest import barest_tiles
+from microtomo.acquisition.bare_tiles import bare_tiles
 from microtomo.errors import MicrotomoError
-from microtomo.materials import Stack
+from microtomo.physics.forward import ForwardModel
 
 _TILES = 32  # along the shorter side
 _EVEN = 1.6  # scatter inside a tile over that of the most even quarter of the tiles
@@ -40,7 +40,7 @@ class Substrate:
         return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def given_substrate(images: np.ndarray, rows: slice, columns: slice, stack: Stack, contrast: str) -> Substrate:
+def given_substrate(images: np.ndarray, rows: slice, columns: slice, forward: ForwardModel) -> Substrate:
     """Substrate that the user names, in registered images (e, y, x) with the dark level subtracted.
 
     Raises MicrotomoError for a region outside of the images or one that is not brighter than the dark level.
@@ -54,11 +54,11 @@ def given_substrate(images: np.ndarray, rows: slice, columns: slice, stack: Stac
         )
     groups = _groups(images)
     gain = _gain(images, mask)
-    misfit = _misfit(groups[0], groups[1], gain, stack, contrast) if len(groups[0]) else float("nan")
+    misfit = _misfit(groups[0], groups[1], gain, forward) if len(groups[0]) else float("nan")
     return Substrate(mask, gain, _error(images, mask, gain), misfit, given=True)
 
 
-def find_substrate(images: np.ndarray, stack: Stack, contrast: str) -> Substrate:
+def find_substrate(images: np.ndarray, forward: ForwardModel) -> Substrate:
     """The bare substrate in registered images (e, y, x) with the dark level subtracted.
 
     The gain of the detector is unknown at every energy, so that a spectrum alone says nothing: only ratios of spectra
@@ -81,18 +81,18 @@ def find_substrate(images: np.ndarray, stack: Stack, contrast: str) -> Substrate
             f"the whole image looks alike, so that nothing tells bare substrate from a layer: {_GIVE} if it is in "
             "view, else scan a field that shows it"
         )
-    misfits = [_misfit(spectra, sizes, gain, stack, contrast, without=i) for i, gain in enumerate(spectra)]
+    misfits = [_misfit(spectra, sizes, gain, forward, without=i) for i, gain in enumerate(spectra)]
     equal = np.flatnonzero(np.asarray(misfits) <= min(misfits) + _EQUAL)
     best = int(equal[np.argmax(sizes[equal])])
     if misfits[best] > _MISFIT:
         raise MicrotomoError(
             f"no substrate is visible: whichever region is taken for it, the others differ by {misfits[best]:.1%} from "
-            f"anything that stack {stack.name} can give ({contrast} contrast): {_GIVE}, name the right --stack, or "
-            "scan a field that shows it"
+            f"anything that stack {forward.stack.name} can give (forward model {forward.name}): {_GIVE}, name the "
+            "right --stack, or scan a field that shows it"
         )
     high, wide = (n * tile for n in labels.shape)
     means = images[:, :high, :wide].reshape(len(images), labels.shape[0], tile, -1, tile).mean((2, 4), dtype=float)
-    bare = barest_tiles(means, labels == best, stack, contrast)
+    bare = bare_tiles(means, labels == best, forward)
     mask = np.zeros(images.shape[1:], bool)
     mask[:high, :wide] = bare.repeat(tile, 0).repeat(tile, 1)
     gain = _gain(images, mask)
@@ -163,10 +163,10 @@ def _averaged(points: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _misfit(
-    spectra: np.ndarray, sizes: np.ndarray, gain: np.ndarray, stack: Stack, contrast: str, without: int = -1
+    spectra: np.ndarray, sizes: np.ndarray, gain: np.ndarray, forward: ForwardModel, without: int = -1
 ) -> float:
     """Distance of the groups' spectra over ``gain`` from what the stack can give: root mean square, by size."""
-    known, slopes, reach = _library(stack, contrast)
+    known, slopes, reach = _library(forward)
     squares, weights = [], []
     for i, (spectrum, size) in enumerate(zip(spectra, sizes, strict=True)):
         if i == without:
@@ -182,20 +182,19 @@ def _misfit(
 
 
 @lru_cache(maxsize=4)
-def _library(stack: Stack, contrast: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _library(forward: ForwardModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Logarithm of the signal over substrate (s, e) of many thicknesses of the stack, thin ones denser; its change
     (l, s, e) by one step of the grid along each layer; and the lowest and highest step (2, l, s) from each, so that a
     layer is absent or has a thickness that is worth the name."""
     import torch
 
-    from microtomo.simulate.attenuation import backscatter
-
+    stack = forward.stack
     steps = {1: 400, 2: 41, 3: 14, 4: 8}[len(stack.layers)]
     thick = _THINNEST + (1 - _THINNEST) * torch.linspace(0, 1, steps - 1, dtype=torch.float64) ** 1.3
     relative = torch.cat([torch.zeros(1, dtype=torch.float64), thick])
     axes = [relative * nm for nm in stack.max_nm]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    logs = backscatter(grid.flatten(1)[:, None], stack, contrast)[:, 0].log().numpy()
+    logs = forward(grid.flatten(1)[:, None])[:, 0].log().numpy()
     field = logs.reshape(len(logs), *grid.shape[1:])
     along = range(1, field.ndim)
     slopes = np.stack([np.gradient(field, axis=k).reshape(len(logs), -1).T for k in along])

@@ -33,15 +33,15 @@ class _Verbs(TyperGroup):
             return result
         except (Exception, KeyboardInterrupt) as error:
             if hasattr(error, "exit_code") or isinstance(error, typer.Abort):
-                raise  # wrong usage and the like, which typer tells
+                raise  # wrong usage and the like, for which typer has words
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            message, code = _told(error)
+            message, code = _sentence(error)
             typer.echo(message, err=True)
             raise typer.Exit(code) from None
 
 
-def _told(error: BaseException) -> tuple[str, int]:
+def _sentence(error: BaseException) -> tuple[str, int]:
     """The sentence for an error and the exit code."""
     if isinstance(error, _Terminated):
         return "terminated: unfinished output was removed", 128 + signal.SIGTERM
@@ -105,14 +105,16 @@ def _register() -> None:
     from microtomo.cli.render import render
     from microtomo.cli.reproduce import reproduce
     from microtomo.cli.segment import segment
+    from microtomo.cli.texts import RegistryHelp
     from microtomo.cli.train import train
     from microtomo.cli.view import view
 
     scans = (demo, design, generate, train, reconstruct, evaluate, render, view)
-    micrographs = (segment, measure, sort, compress, expand)
+    micrographs = (segment, sort, compress, expand)
     for verb in (*scans, *micrographs, models, doctor):
-        app.command()(verb)
-    app.command("import")(import_)
+        app.command(cls=RegistryHelp)(verb)
+    app.command("import", cls=RegistryHelp)(import_)
+    app.add_typer(measure, name="measure")
     app.add_typer(reproduce, name="reproduce")
 
 
@@ -131,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 1
     except KeyboardInterrupt as error:
-        message, code = _told(error)
+        message, code = _sentence(error)
         typer.echo(message, err=True)
         return code
     finally:

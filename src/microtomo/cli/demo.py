@@ -9,59 +9,60 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from microtomo.cli.options import Forward
+
 if TYPE_CHECKING:
+    from microtomo.report.gallery import Result
     from microtomo.scan import Reconstruction, Scan
-    from microtomo.viz.gallery import Result
 
 SEED = 20_240_229
 """Seed of the demo's structures; no prior was chosen on them."""
 NOISE = 0.02
+"""Relative noise of the demo's scans, as of the published ones."""
 
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("demo"),
     samples: Annotated[int, typer.Option(min=1, max=100, help="Number of Perlin structures.")] = 6,
-    contrast: Annotated[str, typer.Option(help="published, as the report's data, or material.")] = "published",
+    forward: Forward = "published",
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Simulate scans, reconstruct them with every method, score them and draw pictures, a page and files."""
     import time
 
-    import torch
-
+    from microtomo.io.atomic import writing
     from microtomo.materials import load_stack
-    from microtomo.output import writing
+    from microtomo.physics.published import Published
     from microtomo.registry import list_methods
-    from microtomo.simulate.seeds import derive_seed
-    from microtomo.simulate.simulation import simulate_scan
-    from microtomo.simulate.structures import make_structure
+    from microtomo.seeds import Stream
+    from microtomo.simulate.samples import draw_structures
+    from microtomo.simulate.scans import simulate_scan
 
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     stack = load_stack("au-al-si")
-    layers = range(len(stack.layers))
-    perlin = [
-        make_structure(stack, "perlin", [derive_seed(SEED, 0, i, k) for k in layers], 128, 128) for i in range(samples)
-    ]
-    truths = {"perlin": torch.stack(perlin), "experimental": make_structure(stack, "experimental", [0, 0], 128, 128)}
-    scans = {
-        name: simulate_scan(stack, truth, contrast=contrast, noise=NOISE, seed=SEED) for name, truth in truths.items()
+    truths = {
+        "perlin": draw_structures(stack, "perlin", SEED, Stream.SAMPLES, range(samples), 128, 128),
+        "experimental": draw_structures(stack, "experimental", SEED, Stream.SAMPLES, range(1), 128, 128)[0],
     }
-    methods = [m.name for m in list_methods(task="sem") if m.ready(contrast)]
+    scans = {
+        name: simulate_scan(stack, truth, forward=forward, noise=NOISE, seed=SEED) for name, truth in truths.items()
+    }
+    methods = [m.name for m in list_methods(task="layers") if m.ready(forward)]
     _prepare(methods, scans["experimental"])
     recs = {m: {name: _reconstruct(scan, m, name) for name, scan in scans.items()} for m in methods}
     results = [_result(m, found, scans) for m, found in recs.items()]
-    compare = contrast == "published"
+    compare = forward == Published.name
     _tell("drawing pictures")
     files = _files(output, scans, recs)
     _page(output, scans, recs, results, compare, files)
     seconds = time.perf_counter() - started
     if as_json:
-        summary = {"output": str(output), "contrast": contrast, "noise": NOISE, "seconds": round(seconds, 1)}
+        summary = {"output": str(output), "forward": forward, "noise": NOISE, "seconds": round(seconds, 1)}
         typer.echo(json.dumps({**summary, "methods": [asdict(r) for r in results]}))
     else:
-        _show(results, compare, contrast, samples)
+        _show(results, compare, forward, samples)
     _tell(f"done in {seconds:.0f} s: open {output / 'index.html'}")
 
 
@@ -69,36 +70,35 @@ def _prepare(methods: list[str], scan: Scan) -> None:
     """Run every method on a corner of a scan, so that the seconds told later hold no compilation."""
     from dataclasses import replace
 
-    from microtomo.inversion import reconstruct
+    from microtomo.inverse.reconstruct import reconstruct
 
     _tell("preparing: kernels are compiled the first time, half a minute")
     corner = replace(scan, data=scan.data[:, 48:80, 48:80], truth=None)
     for method in methods:
-        reconstruct(corner, method=method, contrast=scan.contrast)
+        reconstruct(corner, method=method, forward=scan.forward)
 
 
 def _reconstruct(scan: Scan, method: str, name: str) -> Reconstruction:
-    from microtomo.inversion import reconstruct
+    from microtomo.inverse.reconstruct import reconstruct
 
-    rec = reconstruct(scan, method=method, contrast=scan.contrast)
+    rec = reconstruct(scan, method=method, forward=scan.forward)
     _tell(f"{name}: {rec.summary()}")
     return rec
 
 
 def _result(method: str, found: dict[str, Reconstruction], scans: dict[str, Scan]) -> Result:
-    from microtomo.cli.evaluate import score
-    from microtomo.files import Truth
-    from microtomo.viz.figures import array
-    from microtomo.viz.gallery import Result
+    from microtomo.inverse.evaluation import evaluate
+    from microtomo.report.gallery import Result
 
-    scores = {name: score(rec, Truth(array(scans[name].truth), None)) for name, rec in found.items()}
+    scores = {name: evaluate(rec, scans[name]).as_dict() for name, rec in found.items()}
     test, experimental, rec = scores["perlin"], scores["experimental"], found["perlin"]
     return Result(method, test["miou"], experimental["miou"], test["rmse_nm"], rec.seconds / len(rec.thickness))
 
 
 def _files(output: Path, scans: dict[str, Scan], recs: dict[str, dict[str, Reconstruction]]) -> list[tuple[str, str]]:
     """Write scans and reconstructions; returns (text, file name) of each."""
-    from microtomo.files import write_reconstruction, write_scan
+    from microtomo.io.reconstructions import write_reconstruction
+    from microtomo.io.scans import write_scan
 
     links = []
     for name, scan in scans.items():
@@ -119,11 +119,11 @@ def _page(
     files: list[tuple[str, str]],
 ) -> None:
     from microtomo import __version__
+    from microtomo.report.gallery import Gallery, score_bars, score_table
+    from microtomo.report.page import Picture, Report, Section, write_report
+    from microtomo.study import one_reconstruction, one_scan
     from microtomo.viz.figures import save_figure
-    from microtomo.viz.gallery import Gallery, score_bars, score_table
     from microtomo.viz.gl import offscreen_works
-    from microtomo.viz.page import Picture, Report, Section, write_report
-    from microtomo.viz.samples import one_reconstruction, one_scan
 
     problem = offscreen_works()
     if problem is not None:
@@ -146,25 +146,26 @@ def _page(
         scan = one_scan(scans["perlin"], i)
         sections.append(gallery.structure(f"perlin{i + 1}", f"Perlin structure {i + 1}", scan, pieces, full=i == 0))
     lead = (
-        f"Simulated backscatter scans (31 beam energies, {NOISE:.0%} noise, contrast {scans['perlin'].contrast}) of "
-        "gold under aluminium on silicon, reconstructed by every solver of the package: which material, how thick, "
+        f"Simulated backscatter scans (31 beam energies, {NOISE:.0%} noise, forward model {scans['perlin'].forward}) "
+        "of gold under aluminium on silicon, reconstructed by every solver of the package: which material, how thick, "
         "and how sure."
     )
     report = Report("microtomo demo", lead, sections, f"microtomo {__version__}, seed {SEED}")
     write_report(report, output / "index.html")
 
 
-def _show(results: list[Result], compare: bool, contrast: str, samples: int) -> None:
+def _show(results: list[Result], compare: bool, forward: str, samples: int) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from microtomo.materials import load_stack
-    from microtomo.viz.gallery import score_table
-    from microtomo.viz.page import Cell
+    from microtomo.report.gallery import score_table
+    from microtomo.report.page import Cell
 
     data = score_table(results, load_stack("au-al-si"), compare)
-    table = Table(title=f"{samples} Perlin structures and the experimental one, contrast {contrast}, {NOISE:.0%} noise")
+    title = f"{samples} Perlin structures and the experimental one, forward model {forward}, {NOISE:.0%} noise"
+    table = Table(title=title)
     for i, name in enumerate(data.header):
         table.add_column(Text(name), justify="left" if i == 0 else "right", no_wrap=i == 0)
     for i, row in enumerate(data.rows):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.options import Forward
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:
-    from microtomo.design import Check, Choice, Question
+    from microtomo.inverse.design import Check, Choice, Question
     from microtomo.materials import Stack
-    from microtomo.viz.choice import Curves, Design
+    from microtomo.report.design import Curves, Design
 
 _SUFFIXES = (".html", ".png", ".json")
 _MOST = 40  # images of the longest choice
@@ -23,7 +23,7 @@ _MOST = 40  # images of the longest choice
 def design(
     output: Annotated[Path | None, typer.Option("--output", "-o", help=".html, .png or .json to write.")] = None,
     stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
-    contrast: Annotated[str, typer.Option(help="material or published.")] = "material",
+    forward: Forward = "material",
     energies: Annotated[
         str | None, typer.Option(help="Energies in keV to choose from: 5:35, 5:35:2 or 5,7.5,10; else the stack's.")
     ] = None,
@@ -54,13 +54,13 @@ def design(
     if output is not None and output.suffix.lower() not in _SUFFIXES:
         raise MicrotomoError(f"{output}: unknown kind of file: end the name in {', '.join(_SUFFIXES)}")
 
-    from microtomo.design import evenly_spaced, promised, run_checks
-    from microtomo.output import check_output
-    from microtomo.viz.choice import Design
+    from microtomo.inverse.design import evenly_spaced, promised, run_checks
+    from microtomo.io.atomic import check_output
+    from microtomo.report.design import Design
 
     if output is not None:
         check_output(output)
-    question = _question(stack, contrast, energies, noise, electrons, thickness, dose)
+    question = _question(stack, forward, energies, noise, electrons, thickness, dose)
     count = len(question.stack.energies_kev)
     if images > min(count, _MOST):
         raise MicrotomoError(f"--images {images}: there are {count} energies: choose at most {min(count, _MOST)}")
@@ -82,17 +82,17 @@ def design(
 
 def _question(
     stack: str,
-    contrast: str,
+    forward: str,
     energies: str | None,
     noise: float | None,
     electrons: float | None,
     thickness: list[str] | None,
     dose: str,
 ) -> Question:
-    from microtomo.cli.reconstruct import parse_energies
-    from microtomo.design import Question, typical_thickness
+    from microtomo.cli.options import parse_energies
+    from microtomo.inverse.design import Question, typical_thickness
     from microtomo.materials import check_energies, load_stack
-    from microtomo.simulate.detector import Detector
+    from microtomo.physics.detector import Detector
 
     chosen = load_stack(stack)
     if energies is not None:
@@ -109,7 +109,7 @@ def _question(
     if electrons is not None and not 0 < electrons < float("inf"):
         raise MicrotomoError(f"--electrons {electrons:g}: give a number above 0")
     maps = typical_thickness(chosen) if not thickness else _thicknesses(thickness, chosen)
-    return Question(chosen, maps, contrast, Detector(noise=noise, electrons_per_pixel=electrons), dose)
+    return Question(chosen, maps, forward, Detector(noise=noise, electrons_per_pixel=electrons), dose)
 
 
 def _thicknesses(given: list[str], stack: Stack) -> Any:
@@ -132,19 +132,18 @@ def _curves(question: Question) -> Curves:
     """Both curves of best choices with the evenly spaced ones; a bar on stderr meanwhile."""
     from dataclasses import replace
 
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from microtomo.design import best_choices, best_dose, evenly_spaced
-    from microtomo.viz.choice import Curves
+    from microtomo.cli.progress import progress
+    from microtomo.inverse.design import best_choices, best_dose, evenly_spaced
+    from microtomo.report.design import Curves
 
     count = min(len(question.stack.energies_kev), _MOST)
     a_scan, an_image = replace(question, dose="total"), replace(question, dose="image")
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task("choosing energies", total=2 * count)
+    with progress(2 * count, "choices") as show:
+        chosen: list[Choice] = []
 
         def advance(choice: Choice) -> None:
-            progress.advance(task)
+            chosen.append(choice)
+            show(len(chosen))
 
         best, best_per_image = (best_choices(q, count, advance) for q in (a_scan, an_image))
         dose, least = best_dose(question)
@@ -164,7 +163,7 @@ def _told(design: Design) -> dict[str, Any]:
     return {
         "stack": question.stack.name,
         "layers": question.stack.symbols,
-        "contrast": question.contrast,
+        "forward": question.forward,
         "noise": question.detector.noise,
         "electrons_per_pixel": question.detector.electrons_per_pixel,
         "dose": question.dose,
@@ -182,8 +181,8 @@ def _told(design: Design) -> dict[str, Any]:
 
 def _write(design: Design, output: Path) -> None:
     from microtomo import __version__
-    from microtomo.output import whole_file, writing
-    from microtomo.viz.choice import choice_figure, write_page
+    from microtomo.io.atomic import whole_file, writing
+    from microtomo.report.design import choice_figure, write_page
     from microtomo.viz.figures import save_figure
 
     if output.suffix.lower() == ".json":
@@ -199,7 +198,7 @@ def _show(design: Design) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from microtomo.viz.choice import about, check_table, choice_table, heading
+    from microtomo.report.design import about, check_table, choice_table, heading
 
     console = Console()
     if not console.is_terminal:

@@ -16,7 +16,7 @@ import typer
 
 _NEEDED = ("torch", "numpy", "scipy", "h5py", "numba", "pydantic", "typer", "rich", "matplotlib", "pyvista", "tifffile")
 _SPOT = (5.0, 1.5553065)  # Au 5 nm on Si at 5 keV: signal over bare substrate
-_LEAST_FREE = 1e9
+_LEAST_FREE_BYTES = 1e9  # a data set of a few thousand samples
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,14 @@ def _disk() -> Check:
     free = shutil.disk_usage(folder).free
     if not os.access(folder, os.W_OK):
         return Check("disk", "note", f"{folder} is not writable: give outputs another folder")
-    return Check("disk", "ok" if free > _LEAST_FREE else "note", f"{free / 1e9:.1f} GB free in {folder}")
+    return Check("disk", "ok" if free > _LEAST_FREE_BYTES else "note", f"{free / 1e9:.1f} GB free in {folder}")
 
 
 def _model() -> Check:
     import torch
 
     from microtomo.materials import load_stack
-    from microtomo.simulate.attenuation import backscatter
+    from microtomo.physics.forward import backscatter
 
     gold = torch.tensor([_SPOT[0], 0.0], dtype=torch.float64)[:, None, None]
     value = float(backscatter(gold, load_stack("au-al-si"), energies_kev=(5.0,))[0, 0, 0])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from microtomo.files import Truth
     from microtomo.scan import Reconstruction
 
 
@@ -25,8 +24,9 @@ def evaluate(
     everything: Annotated[
         bool, typer.Option("--all", help="No files: every method on the test structures, beside what was published.")
     ] = False,
+    task: Annotated[str, typer.Option(help="With --all: what to find: {all tasks}.")] = "layers",
     method: Annotated[str, typer.Option(help="With --all: wildcard for the methods, such as 'u*'.")] = "*",
-    samples: Annotated[int, typer.Option(min=1, help="With --all: structures of the test set.")] = 40,
+    samples: Annotated[int, typer.Option(min=1, help="With --all: structures, or images, of the test set.")] = 40,
     validation: Annotated[
         bool, typer.Option("--validation", help="With --all: the structures that settings are chosen on.")
     ] = False,
@@ -34,74 +34,30 @@ def evaluate(
 ) -> None:
     """Score a reconstruction: voxels by the published protocol and pooled, thickness in nm, error bars.
 
-    With --all, one leaderboard of all solvers and networks.
+    With --all, one leaderboard of all methods of a task.
     """
     if everything:
         if reconstruction is not None:
             raise typer.BadParameter("--all simulates its own scans: leave the files out")
         from microtomo.cli.leaderboard import leaderboard
 
-        leaderboard(method, samples, validation, as_json)
+        leaderboard(task, method, samples, validation, as_json)
         return
     if reconstruction is None or truth is None:
         raise typer.BadParameter("give a reconstruction and its truth: microtomo evaluate OUT.h5 TRUTH.h5, or --all")
-    from microtomo.files import read_reconstruction, read_truth
-    from microtomo.sources import naming
+    from microtomo.errors import naming
+    from microtomo.inverse.evaluation import evaluate as score
+    from microtomo.io.reconstructions import read_reconstruction
+    from microtomo.io.scans import read_truth
 
     rec = read_reconstruction(reconstruction)
     known = read_truth(truth)
     with naming(truth):
-        scores = score(rec, known)
+        scores = score(rec, known).as_dict()
     if as_json:
         typer.echo(json.dumps(_plain({"reconstruction": str(reconstruction), "truth": str(truth), **scores})))
     else:
         _show(scores, rec)
-
-
-def score(rec: Reconstruction, truth: Truth) -> dict[str, Any]:
-    """Voxel and thickness scores in one dictionary; the true volume follows the published rule unless it is stored.
-
-    Raises MicrotomoError where the truth does not fit the reconstruction.
-    """
-    import numpy as np
-
-    from microtomo.metrics import thickness_scores, voxel_scores
-    from microtomo.voxels import thickness_to_volume
-
-    thickness, volume = _matching(rec, truth)
-    if volume is None or volume.shape != rec.volume.shape:
-        depth = rec.volume.shape[-3]
-        volume = thickness_to_volume(np.asarray(thickness, dtype=float), depth, rec.voxel_nm, "floor")
-    voxels = voxel_scores(rec.volume, volume, ["empty", *rec.stack.symbols])
-    maps = thickness_scores(rec.thickness, thickness, rec.uncertainty)
-    return {"method": rec.method, "layers": list(rec.stack.symbols), **voxels.as_dict(), **maps.as_dict()}
-
-
-def _matching(rec: Reconstruction, truth: Truth) -> tuple[Any, Any]:
-    """True thickness and volume of the samples that the reconstruction holds, in its shape."""
-    from microtomo.errors import MicrotomoError
-
-    thickness, volume = truth
-    if thickness.ndim not in (3, 4) or thickness.dtype.kind not in "fiu":
-        raise MicrotomoError(
-            f"thickness has shape {thickness.shape}: maps are (layer, y, x) or (sample, layer, y, x) in nm"
-        )
-    numbers = rec.history.get("samples")
-    if thickness.ndim == 4 and rec.thickness.ndim == 4 and len(thickness) != len(rec.thickness) and numbers:
-        if max(numbers) >= len(thickness):
-            raise MicrotomoError(
-                f"has {len(thickness)} samples, the reconstruction is of sample {max(numbers)}: is it the same data?"
-            )
-        thickness, volume = thickness[numbers], None if volume is None else volume[numbers]
-    if thickness.ndim == 4 and len(thickness) == 1 and rec.thickness.ndim == 3:
-        thickness, volume = thickness[0], None if volume is None else volume[0]
-    if thickness.ndim == 3 and rec.thickness.ndim == 4 and len(rec.thickness) == 1:
-        thickness, volume = thickness[None], None if volume is None else volume[None]
-    if thickness.shape != rec.thickness.shape:
-        raise MicrotomoError(
-            f"true thickness is {thickness.shape} but reconstructed {rec.thickness.shape}: compare the same scan"
-        )
-    return thickness, volume
 
 
 def _plain(value: Any) -> Any:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from microtomo.simulate.pools import Progress
+from microtomo.cli.options import GivenForward
+from microtomo.cli.progress import progress, resumable, time_of
 
 
 def generate(
@@ -26,7 +24,7 @@ def generate(
     structures: Annotated[
         str | None, typer.Option(help="Kinds with weights: perlin,lithography=0.3; default perlin.")
     ] = None,
-    contrast: Annotated[str | None, typer.Option(help="material (default) or published.")] = None,
+    forward: GivenForward = None,
     noise: Annotated[float | None, typer.Option(help="Relative Gaussian noise, 0.02 for 2 %; default 0.02.")] = None,
     dose: Annotated[float | None, typer.Option(help="Electrons per pixel and energy, for shot noise.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 (default) or float16 signals.")] = None,
@@ -59,7 +57,7 @@ def generate(
         width=width,
         stack=stack,
         structures=mix,
-        contrast=contrast,
+        forward=forward,
         detector__noise=noise,
         detector__electrons_per_pixel=dose,
         dtype=dtype,
@@ -72,62 +70,21 @@ def generate(
         typer.echo(
             f"{expected.samples} samples, {expected.missing} to write\n"
             f"{_size_of(expected.bytes)} on disk, {_size_of(expected.free_bytes)} free\n"
-            f"about {_time_of(expected.seconds)}"
+            f"about {time_of(expected.seconds)}"
         )
         return
-    try:
-        with _progress(configuration.total) as progress:
-            made = generate_dataset(
-                configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=progress
-            )
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted: finished shards stay in {out}, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+    with resumable(f"finished shards stay in {out}"), progress(configuration.total, "samples") as show:
+        result = generate_dataset(configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=show)
     if as_json:
-        typer.echo(json.dumps(made.as_dict()))
+        typer.echo(json.dumps(result.as_dict()))
         return
-    typer.echo(made.path)
-    rate = f" at {made.written / made.seconds:.0f} samples/s" if made.written else ""
+    typer.echo(result.path)
+    rate = f" at {result.written / result.seconds:.0f} samples/s" if result.written else ""
     typer.echo(
-        f"{made.samples} samples, {made.written} written in {_time_of(made.seconds)}{rate}, {_size_of(made.bytes)}",
+        f"{result.samples} samples, {result.written} written in {time_of(result.seconds)}{rate}, "
+        f"{_size_of(result.bytes)}",
         err=True,
     )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Progress]:
-    """A bar on stderr with rate and time left; plain lines every ten seconds where stderr is no terminal."""
-    import time
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            return Text(f"{task.speed:.0f} samples/s" if task.speed else "")
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(elapsed_when_finished=True))
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("", total=total)
-            yield lambda written: bar.update(task, completed=written)
-        return
-    started = told = time.monotonic()
-    before: int | None = None
-
-    def tell(written: int) -> None:
-        nonlocal told, before
-        before = written if before is None else before
-        now = time.monotonic()
-        if now - told >= 10 and written > before:
-            told = now
-            rate = (written - before) / (now - started)
-            left = _time_of(max(0, total - written) / rate)
-            typer.echo(f"{written} of {total} samples, {rate:.0f} samples/s, {left} left", err=True)
-
-    yield tell
 
 
 def _size(text: str | None) -> tuple[int | None, int | None]:
@@ -156,11 +113,3 @@ def _mix(text: str | None) -> dict[str, float] | None:
 
 def _size_of(count: float) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _time_of(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"

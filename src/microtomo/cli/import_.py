@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.reconstruct import parse_energies, parse_region
+from microtomo.cli.options import Forward, parse_energies, parse_region
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def import_(
         bool, typer.Option("--keep-field", help="Keep the size; edges repeat where an image does not reach.")
     ] = False,
     stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
-    contrast: Annotated[str, typer.Option(help="material or published.")] = "material",
+    forward: Forward = "material",
     report: Annotated[
         Path | None, typer.Option(help="Quality page: a .html file, or a folder for the page and its pictures.")
     ] = None,
@@ -46,21 +46,19 @@ def import_(
     """Import a microscope's images: dark level, registration, normalisation to bare substrate, and a verdict."""
     if pixel_nm is not None and not 0 < pixel_nm < float("inf"):
         raise MicrotomoError(f"--pixel-nm {pixel_nm:g}: must be a positive size in nm")
-    if contrast not in ("material", "published"):
-        raise MicrotomoError(f"--contrast {contrast}: use material or published")
     if dark is not None and not abs(dark) < float("inf"):
         raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
     given = None if energies is None else parse_energies(energies)
     region = None if substrate is None else parse_region(substrate)
 
     from microtomo.acquisition.importing import import_stack
-    from microtomo.files import write_scan
-    from microtomo.output import check_output
+    from microtomo.io.atomic import check_output
+    from microtomo.io.scans import write_scan
 
     check_output(output, [place for place in places if Path(place).is_file()])
     if report is not None and _is_page(report):
         check_output(report, [output])
-    told = import_stack(
+    imported = import_stack(
         places,
         energies_kev=given,
         dark=dark,
@@ -70,19 +68,19 @@ def import_(
         reference_kev=reference,
         keep_field=keep_field,
         stack=stack,
-        contrast=contrast,
+        forward=forward,
     )
-    write_scan(output, told.scan)
-    page = None if report is None else _write_page(told, report, output)
+    write_scan(output, imported.scan)
+    page = None if report is None else _write_page(imported, report, output)
     if as_json:
-        typer.echo(json.dumps({"output": str(output), "report": page and str(page), **_summary(told)}))
+        typer.echo(json.dumps({"output": str(output), "report": page and str(page), **_summary(imported)}))
     else:
-        typer.echo(f"{_line(told)}; written to {output}")
-    if told.recording.pixel_nm is None:
+        typer.echo(f"{_line(imported)}; written to {output}")
+    if imported.recording.pixel_nm is None:
         typer.echo("note: no pixel size is known: 10 nm is taken, pass --pixel-nm", err=True)
-    for finding in told.findings:
+    for finding in imported.findings:
         typer.echo(f"{'warning' if finding.grave else 'note'}: {finding.text}", err=True)
-    typer.echo(told.summary, err=True)
+    typer.echo(imported.summary, err=True)
     if page is not None:
         typer.echo(f"quality page: {page}", err=True)
 
@@ -91,32 +89,34 @@ def _is_page(report: Path) -> bool:
     return report.suffix.lower() in (".html", ".htm")
 
 
-def _write_page(told: Imported, report: Path, output: Path) -> Path:
-    from microtomo.viz.quality import quality_folder, quality_page
+def _write_page(imported: Imported, report: Path, output: Path) -> Path:
+    from microtomo.report.quality import quality_folder, quality_page
 
-    return (quality_page if _is_page(report) else quality_folder)(told, report, f"Import of {output.name}")
+    return (quality_page if _is_page(report) else quality_folder)(imported, report, f"Import of {output.name}")
 
 
-def _summary(told: Imported) -> dict[str, Any]:
+def _summary(imported: Imported) -> dict[str, Any]:
     return {
-        "energies_kev": list(told.scan.energies_kev),
-        "shape": list(told.scan.shape),
-        "pixel_nm": told.scan.pixel_nm,
-        "trusted": told.trusted,
-        **told.scan.history["import"],
+        "energies_kev": list(imported.scan.energies_kev),
+        "shape": list(imported.scan.shape),
+        "pixel_nm": imported.scan.pixel_nm,
+        "trusted": imported.trusted,
+        **imported.scan.history["import"],
     }
 
 
-def _line(told: Imported) -> str:
-    count, height, width = told.scan.shape
-    e = told.scan.energies_kev
-    line = f"{count} energies ({e[0]:g}..{e[-1]:g} keV), {height} x {width} pixels of {told.scan.pixel_nm:g} nm"
-    if told.corrected and told.shifts is not None:
-        largest = told.shifts.largest
-        line += f"; shifts up to {largest:.1f} pixels ({largest * told.scan.pixel_nm:.0f} nm) undone"
-        before = told.recording.images.shape[1:]
+def _line(imported: Imported) -> str:
+    count, height, width = imported.scan.shape
+    e = imported.scan.energies_kev
+    line = f"{count} energies ({e[0]:g}..{e[-1]:g} keV), {height} x {width} pixels of {imported.scan.pixel_nm:g} nm"
+    if imported.corrected and imported.shifts is not None:
+        largest = imported.shifts.largest
+        line += f"; shifts up to {largest:.1f} pixels ({largest * imported.scan.pixel_nm:.0f} nm) undone"
+        before = imported.recording.images.shape[1:]
         if (height, width) != before:
             line += f", cropped from {before[0]} x {before[1]}"
-    rows, columns = told.substrate.box
-    line += f"; substrate {'given' if told.substrate.given else 'found'} in {rows.start}:{rows.stop},{columns.start}:"
-    return f"{line}{columns.stop}; noise {told.scan.noise:.1%}"
+    rows, columns = imported.substrate.box
+    line += (
+        f"; substrate {'given' if imported.substrate.given else 'found'} in {rows.start}:{rows.stop},{columns.start}:"
+    )
+    return f"{line}{columns.stop}; noise {imported.scan.noise:.1%}"

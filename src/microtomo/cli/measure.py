@@ -1,102 +1,197 @@
-"""``microtomo measure``: numbers from micrographs."""
+"""``microtomo measure``: numbers from micrographs, a sub-command for each measurement of the registry."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from inspect import Parameter, Signature, cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from microtomo.tem.atoms import Network
-
-WHAT = ("atoms",)
+    from microtomo.registry import Measurement
+    from microtomo.tem.measurement import Column, Measured
 
 
-def measure(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="What to measure: atoms (of graphene, with bonds).")],
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="TIFF, PNG, .npy, .dm3 or .dm4.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="CSV file: one line an atom.")],
-    bonds: Annotated[Path | None, typer.Option(help="CSV file: one line a bond.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Picture of atoms and bonds over the image.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Mask of contaminants; else --method finds them.")] = None,
-    method: Annotated[str, typer.Option(help="Segmenter of contaminants, see `microtomo models`.")] = "bragg",
-    pixel_nm: Annotated[
-        float | None, typer.Option(help="Pixel size in nm; else the file's, else from the lattice.")
-    ] = None,
-    bond_nm: Annotated[float, typer.Option(help="Atoms closer than this are bonded.")] = 0.185,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+class _Measurements(TyperGroup):
+    """Looks its sub-commands up when they are asked for: the registry takes a while to fill."""
+
+    @property
+    def commands(self) -> Any:
+        """Sub-commands by name."""
+        return typer.main.get_group(measurements()).commands
+
+    @commands.setter
+    def commands(self, value: Any) -> None:
+        pass  # the registry has them
+
+
+measure = typer.Typer(
+    cls=_Measurements,
+    no_args_is_help=True,
+    help="Measure what is on micrographs: tables with units, a summary and a picture.",
+)
+
+
+def measurements() -> typer.Typer:
+    """The sub-commands, made from the registry."""
+    from microtomo.registry import list_measurements
+
+    group = typer.Typer()
+    for known in list_measurements():
+        group.command(known.name)(_command(known))
+    return group
+
+
+def _command(known: Measurement) -> Callable[..., None]:
+    """The verb of one measurement: what all have, its further tables, and its own options."""
+
+    def verb(**given: Any) -> None:
+        _run(known, **given)
+
+    from microtomo.errors import MicrotomoError
+    from microtomo.registry import best_shipped, list_methods
+
+    methods = ", ".join(m.name for m in list_methods(task=known.task))
+    try:
+        default = best_shipped(known.task).name
+    except MicrotomoError:  # nothing comes ready to use
+        default = "none"
+    options: list[tuple[str, Any, Any, Any]] = [
+        ("image", Path, typer.Argument(metavar="IMAGE|FOLDER", help="TIFF, PNG, .npy, .dm3 or .dm4, or many."), None),
+        (
+            "output",
+            Path,
+            typer.Option("--output", "-o", help=f"CSV file for the table of {known.tables[0]}."),
+            None,
+        ),
+        *((t, Path | None, typer.Option(help=f"CSV file for the table of {t}."), ()) for t in known.tables[1:]),
+        ("picture", Path | None, typer.Option(help="Picture of what was measured; a folder for many."), ()),
+        _mask(known),
+        ("method", str | None, typer.Option(help=f"Segmenter: {methods}; else {default}."), ()),
+        ("settings", list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the segmenter."), ()),
+        ("pixel_nm", float | None, typer.Option(help="Pixel size in nm; else what the file says."), ()),
+    ]
+    parameters = [_parameter(name, kind, info, default) for name, kind, info, default in options]
+    for p in known.settings:
+        kind, *words = get_args(p.annotation) if get_args(p.annotation) else (p.annotation,)
+        info = typer.Option(help=str(words[0]) if words else "")
+        parameters.append(
+            Parameter(p.name, Parameter.KEYWORD_ONLY, default=p.default, annotation=Annotated[kind, info])
+        )
+    info = typer.Option("--json", help="Print the summary as JSON.")
+    parameters.append(_parameter("as_json", bool, info, False))
+    verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    verb.__annotations__ = {p.name: p.annotation for p in parameters}
+    verb.__name__ = known.name
+    verb.__doc__ = cleandoc(known.run.__doc__ or "").split("\n\n")[0]
+    return verb
+
+
+def _mask(known: Measurement) -> tuple[str, Any, Any, Any]:
+    if known.from_labels:
+        words = "The input is a label image (0 and 255, or 0, 1, ...): nothing is segmented."
+        return "mask", bool, typer.Option("--mask", help=words), False
+    return "mask", Path | None, typer.Option(help="Label image beside the image; else --method finds the labels."), ()
+
+
+def _parameter(name: str, kind: Any, info: Any, default: Any) -> Parameter:
+    """``default``: None where the parameter is required, () where it may be left out."""
+    value = Parameter.empty if default is None else None if default == () else default
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=value, annotation=Annotated[kind, info])
+
+
+def _run(
+    known: Measurement,
+    *,
+    image: Path,
+    output: Path,
+    picture: Path | None,
+    mask: Path | bool | None,
+    method: str | None,
+    settings: list[str] | None,
+    pixel_nm: float | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
-    """Atoms, bonds and defect rings of graphene: contaminants left out, tables and a picture."""
-    from microtomo.errors import MicrotomoError, nearest
+    from microtomo.cli.options import parse_setting
+    from microtomo.cli.progress import each_of
+    from microtomo.errors import MicrotomoError
+    from microtomo.tem.measurement import write_table
 
-    if what not in WHAT:
-        raise MicrotomoError(f"cannot measure {what!r}; {nearest(what, list(WHAT))}")
-    from microtomo.output import check_output
-    from microtomo.sources import naming
-    from microtomo.tem.atoms import find_network
-    from microtomo.tem.micrographs import read_mask, read_micrograph
-    from microtomo.tem.segmentation import segment
+    tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
+    folder = image.is_dir()
+    files = _files(known, image, mask, method, [*tables.values(), None if folder else picture])
+    options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
+    rows: dict[str, list[tuple[str, tuple[Column, ...]]]] = {name: [] for name in tables}
+    refused = 0
+    with each_of(files) as (paths, say):
+        for path in paths:
+            try:
+                measured = _measured(known, path, mask, **options, **given)
+            except MicrotomoError as error:
+                if not folder:
+                    raise
+                refused += 1
+                typer.echo(f"warning: {error}", err=True)
+                continue
+            for name in tables:
+                rows[name].append((path.name, measured.tables[name]))
+            if picture is not None:
+                _draw(known, path, measured, picture / f"{path.stem}.png" if folder else picture)
+            say(json.dumps(measured.summary) if as_json else f"{path.name}: {measured.sentence}; written to {output}")
+    for name, target in tables.items():
+        if target is not None:
+            write_table(target, rows[name], known.names_image or folder)
+    if refused:
+        raise MicrotomoError(f"{refused} of {len(files)} images could not be measured, see above")
 
-    for path in (output, bonds, picture):
+
+def _files(
+    known: Measurement, image: Path, mask: Path | bool | None, method: str | None, outputs: list[Path | None]
+) -> list[Path]:
+    """The images to measure; what cannot be is refused before any work."""
+    from microtomo.errors import MicrotomoError
+    from microtomo.io.atomic import check_output
+    from microtomo.io.micrographs import list_micrographs
+    from microtomo.registry import get_method
+
+    if method is not None:
+        get_method(method, known.task)
+    for path in outputs:
         if path is not None:
             check_output(path, [image])
-    micrograph = read_micrograph(image)
-    with naming(image):
-        covered = segment(micrograph.image, method).mask if mask is None else read_mask(mask)
-        network = find_network(micrograph.image, covered, pixel_nm or micrograph.pixel_nm, bond_nm)
-    _write_atoms(output, network)
-    if bonds is not None:
-        _write_bonds(bonds, network)
-    if picture is not None:
-        _draw(picture, micrograph.image, network, covered, image.name)
-    rings = {size: network.rings.get(size, 0) for size in (5, 6, 7)}
-    told = {
-        "atoms": len(network.atoms),
-        "bonds": len(network.bonds),
-        "rings": rings,
-        "pixel_nm": network.pixel_nm,
-        "contrast": "white" if network.white else "black",
-        "covered": float(covered.mean()),
-    }
-    if as_json:
-        typer.echo(json.dumps(told))
-    else:
-        typer.echo(
-            f"{image.name}: {told['atoms']} {told['contrast']} atoms, {told['bonds']} bonds, rings of 5, 6, 7: "
-            f"{rings[5]}, {rings[6]}, {rings[7]}; pixel {network.pixel_nm:.4f} nm; {covered.mean():.1%} contaminated; "
-            f"written to {output}"
-        )
+    if not image.is_dir():
+        return [image]
+    if isinstance(mask, Path):
+        raise MicrotomoError(f"{image}: is a folder, but --mask is one label image: measure images one by one")
+    return list_micrographs(image, labels=mask is True)
 
 
-def _write_atoms(path: Path, network: Network) -> None:
-    rows = [
-        f"{k},{y:.3f},{x:.3f},{y * network.pixel_nm:.4f},{x * network.pixel_nm:.4f},{bonded},{ring}"
-        for k, ((y, x), bonded, ring) in enumerate(zip(network.atoms, network.neighbours, network.ring_of, strict=True))
-    ]
-    _write(path, ["atom,y_px,x_px,y_nm,x_nm,bonds,defect_ring", *rows])
+def _measured(known: Measurement, path: Path, mask: Path | bool | None, **options: Any) -> Measured:
+    """The measurement of one file; errors name it."""
+    from microtomo.errors import naming
+    from microtomo.io.micrographs import read_micrograph
+    from microtomo.tem.measurement import measure as run
+
+    micrograph = read_micrograph(path)
+    labels = None
+    if mask:
+        labels = micrograph.image if mask is True else read_micrograph(mask).image
+    options["pixel_nm"] = options["pixel_nm"] or micrograph.pixel_nm
+    with naming(path):
+        return run(micrograph.image, known.name, labels=labels, **options)
 
 
-def _write_bonds(path: Path, network: Network) -> None:
-    from numpy import hypot
-
-    length = hypot(*(network.atoms[network.bonds[:, 0]] - network.atoms[network.bonds[:, 1]]).T) * network.pixel_nm
-    rows = [f"{a},{b},{d:.4f},{g:.2f}" for (a, b), d, g in zip(network.bonds, length, network.angles, strict=True)]
-    _write(path, ["atom,other,length_nm,angle_modulo_60", *rows])
-
-
-def _write(path: Path, lines: list[str]) -> None:
-    from microtomo.output import whole_file
-
-    with whole_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _draw(path: Path, image: np.ndarray, network: Network, covered: np.ndarray, title: str) -> None:
-    from microtomo.viz.atoms import network_figure
+def _draw(known: Measurement, path: Path, measured: Measured, target: Path) -> None:
+    from microtomo.io.micrographs import read_micrograph
+    from microtomo.registry import get_task
     from microtomo.viz.figures import save_figure
+    from microtomo.viz.marks import measurement_figure
 
-    save_figure(network_figure(image, network, covered, title), path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    classes = get_task(known.task).classes
+    save_figure(measurement_figure(read_micrograph(path).image, measured, classes, path.name), target)

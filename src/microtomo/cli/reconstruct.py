@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from microtomo.cli.options import GivenForward, parse_energies, parse_region, parse_setting, parse_slice
 from microtomo.errors import MicrotomoError, nearest
-
-if TYPE_CHECKING:
-    from microtomo.scan import Reconstruction
-
-_BATCH_BYTES = 64e6
-_MANY = 0.05  # share of pixels with a status that is worth a warning
 
 
 def reconstruct(
@@ -24,9 +18,7 @@ def reconstruct(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")],
     method: Annotated[str, typer.Option(help="Method, see `microtomo models`.")] = "map",
-    contrast: Annotated[
-        str | None, typer.Option(help="material or published; else what the file says, else material.")
-    ] = None,
+    forward: GivenForward = None,
     noise: Annotated[
         float | None, typer.Option(help="Relative noise, 0.02 = 2 %; else estimated from the scan.")
     ] = None,
@@ -57,155 +49,25 @@ def reconstruct(
     region = None if substrate is None else parse_region(substrate)
     options = dict(parse_setting(setting) for setting in settings or [])
 
-    from microtomo.files import new_reconstruction
-    from microtomo.inversion import reconstruct as run
-    from microtomo.output import check_output
-    from microtomo.registry import get_method
-    from microtomo.sources import naming, open_scan
+    from microtomo.cli.progress import progress
+    from microtomo.inverse.files import reconstruct_file
 
-    check_output(output)
-    get_method(method)
     _check_device(device)
-    tally = _Tally()
-    with open_scan(scan, given_energies, pixel_nm, stack, contrast) as source:
-        if "energies_kev" in source.history:
-            e, name = source.energies_kev, source.stack.name if source.stack else "au-al-si"
-            _tell(f"note: {scan} says no energies: {e[0]:g}..{e[-1]:g} keV are taken from stack {name}")
-        numbers = source.select(chosen)
-        if batch is None:
-            each = source.data.nbytes / (source.samples or 1)
-            batch = max(1, min(64, int(_BATCH_BYTES / each)))
-        origin: dict[str, Any] = {"input": str(scan), "input_sha256": source.sha256()}
-        if options:
-            origin["options"] = options
-        with new_reconstruction(output, numbers, source.files, **origin) as writer, _progress(numbers) as advance:
-            for part in source.batches(batch, chosen):
-                piece = source.read(part)
-                with naming(scan):
-                    if region is not None:
-                        piece = piece.normalised(*region)
-                    rec = run(
-                        piece,
-                        method,
-                        contrast=piece.contrast or "material",
-                        noise=noise,
-                        voxel_nm=voxel_nm,
-                        rule=rule,
-                        device=device,
-                        **options,
-                    )
-                writer.add(rec, piece.truth)
-                tally.add(rec)
-                advance(1 if numbers is None else len(rec.thickness))
+    given = {"energies_kev": given_energies, "pixel_nm": pixel_nm, "stack": stack, "forward": forward}
+    with progress(unit="samples") as show:
+        summary = reconstruct_file(
+            scan, output, method, given=given, samples=chosen, substrate=region, batch=batch, options=options,
+            progress=lambda done, total: show(done, total=total),
+            noise=noise, voxel_nm=voxel_nm, rule=rule, device=device,
+        )  # fmt: skip
+    for note in summary.notes:
+        _tell(f"note: {note}")
     if as_json:
-        typer.echo(json.dumps({"output": str(output), **tally.as_dict()}))
+        typer.echo(json.dumps({"output": str(output), **summary.as_dict()}))
     else:
-        typer.echo(f"{tally.line()}; written to {output}")
-    for warning in tally.warnings():
+        typer.echo(f"{summary.line()}; written to {output}")
+    for warning in summary.warnings():
         _tell(f"warning: {warning}")
-
-
-def parse_energies(text: str) -> tuple[float, ...]:
-    """Energies [keV] from ``5:35`` (step 1, both ends), ``5:35:2`` or ``5,7.5,10``."""
-    import math
-
-    try:
-        if ":" not in text:
-            return tuple(float(part) for part in text.split(","))
-        first, last, step = (float(part) for part in (text if text.count(":") == 2 else f"{text}:1").split(":"))
-        if not (math.isfinite(first + last + step) and step > 0 and last >= first and (last - first) / step < 1e5):
-            raise ValueError
-    except ValueError:
-        raise MicrotomoError(f"--energies {text}: not understood: write 5:35, 5:35:2 or 5,7.5,10 (keV)") from None
-    return tuple(first + i * step for i in range(int((last - first) / step + 1e-6) + 1))
-
-
-def parse_slice(text: str, name: str) -> slice:
-    """A slice from ``0:10``, ``:10``, ``5:`` or ``7`` (that one alone)."""
-    try:
-        ends = [int(part) if part else None for part in text.split(":")]
-        if len(ends) == 1 and ends[0] is not None and ends[0] >= 0:
-            return slice(ends[0], ends[0] + 1)
-        if len(ends) == 2 and all(end is None or end >= 0 for end in ends):
-            return slice(*ends)
-    except ValueError:
-        pass
-    raise MicrotomoError(f"{name} {text}: not understood: write 0:10 (0 to 9) or 7")
-
-
-def parse_region(text: str) -> tuple[slice, slice]:
-    """Rows and columns from ``0:10,0:128``."""
-    parts = text.split(",")
-    if len(parts) != 2:
-        raise MicrotomoError(f"--substrate {text}: not understood: write rows,columns in pixels, such as 0:10,0:128")
-    return parse_slice(parts[0], "--substrate"), parse_slice(parts[1], "--substrate")
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Key and value of ``key=value``: the value as TOML reads it, else as text."""
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip().isidentifier():
-        raise MicrotomoError(f"--set {text}: not understood: write --set key=value")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
-
-
-class _Tally:
-    """Adds up how the reconstruction of all samples went."""
-
-    def __init__(self) -> None:
-        self._counts: dict[Any, int] = {}
-        self._pixels = self._fitted = self._samples = 0
-        self._chi = self._seconds = self._noise = 0.0
-        self._method = self._contrast = ""
-
-    def add(self, rec: Reconstruction) -> None:
-        import numpy as np
-
-        from microtomo.scan import Status
-
-        status, chi = np.asarray(rec.status), np.asarray(rec.chi_square, dtype=float)
-        for code in Status:
-            self._counts[code] = self._counts.get(code, 0) + int((status == code).sum())
-        count = len(status) if status.ndim == 3 else 1
-        self._pixels, self._samples = self._pixels + status.size, self._samples + count
-        finite = np.isfinite(chi)
-        self._chi, self._fitted = self._chi + float(chi[finite].sum()), self._fitted + int(finite.sum())
-        self._seconds += rec.seconds
-        self._noise += rec.noise * count
-        self._method, self._contrast = rec.method, rec.contrast
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "method": self._method,
-            "contrast": self._contrast,
-            "samples": self._samples,
-            "noise": self._noise / self._samples,
-            "chi_square": self._chi / self._fitted if self._fitted else None,
-            "status": {code.name.lower(): count / self._pixels for code, count in self._counts.items()},
-            "seconds": self._seconds,
-        }
-
-    def line(self) -> str:
-        told = self.as_dict()
-        shares = ", ".join(f"{share:.1%} {name.replace('_', ' ')}" for name, share in told["status"].items() if share)
-        count = f"{self._samples} samples, " if self._samples > 1 else ""
-        fit = "none" if told["chi_square"] is None else f"{told['chi_square']:.2f}"
-        return (
-            f"{self._method} ({self._contrast} contrast): {count}{shares}; mean chi-square {fit}; "
-            f"noise {told['noise']:.1%}; {self._seconds:.2f} s"
-        )
-
-    def warnings(self) -> list[str]:
-        return [
-            f"{count / self._pixels:.1%} of the pixels: {code.message}"
-            for code, count in self._counts.items()
-            if code != 0 and count > _MANY * self._pixels
-        ]
 
 
 def _check_device(device: str | None) -> None:
@@ -218,42 +80,6 @@ def _check_device(device: str | None) -> None:
         raise MicrotomoError(f"unknown device {device!r}; {nearest(kind, ['cpu', 'cuda'])}")
     if kind == "cuda" and not torch.cuda.is_available():
         raise MicrotomoError("--device cuda: PyTorch sees no GPU: leave it out, or see `microtomo doctor`")
-
-
-def _progress(numbers: range | None) -> Any:
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    @contextmanager
-    def show() -> Any:
-        hidden = numbers is None or len(numbers) < 2 or not sys.stderr.isatty()
-        columns = (
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as progress:
-            task = progress.add_task("reconstruct", total=1 if numbers is None else len(numbers), rate="")
-
-            def advance(count: int) -> None:
-                progress.advance(task, count)
-                speed = progress.tasks[0].speed
-                progress.update(task, rate="" if speed is None else f"{speed:.2g} samples/s")
-
-            yield advance
-
-    return show()
 
 
 def _tell(message: str) -> None:

@@ -12,19 +12,22 @@ import typer
 def sort(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of micrographs.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file with the order.")] = None,
-    method: Annotated[str, typer.Option(help="Segmenter of contaminants, see `microtomo models`.")] = "bragg",
+    method: Annotated[
+        str | None,
+        typer.Option(help="Segmenter: {contaminant methods}; the first if not given."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Order micrographs by usable area: the share that no contaminant covers, largest first."""
     from microtomo.cli.segment import segmented
-    from microtomo.output import check_output, whole_file
-    from microtomo.tem.micrographs import list_micrographs
-    from microtomo.tem.reduction import usable_order
+    from microtomo.io.atomic import check_output, whole_file
+    from microtomo.io.micrographs import list_micrographs
+    from microtomo.tem.graphene.reduction import usable_order
 
     if output is not None:
         check_output(output)
     paths = list_micrographs(folder)
-    masks = [segmented(path, method, None, {}).mask for path in paths]
+    masks = [segmented(path, method, "contaminant").mask for path in paths]
     rows = [(paths[k].name, 1 - float(masks[k].mean()), int((~masks[k]).sum())) for k in usable_order(masks)]
     if output is not None:
         lines = [f"{rank},{name},{share:.4f},{pixels}" for rank, (name, share, pixels) in enumerate(rows, 1)]
@@ -41,17 +44,20 @@ def sort(
 def compress(
     image: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="Micrograph, or a folder of them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="FILE.npz, or a folder for many.")],
-    method: Annotated[str, typer.Option(help="Segmenter of contaminants, see `microtomo models`.")] = "bragg",
+    method: Annotated[
+        str | None,
+        typer.Option(help="Segmenter: {contaminant methods}; the first if not given."),
+    ] = None,
     keep: Annotated[str, typer.Option(help="What stays as it is: graphene or contaminant.")] = "graphene",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
 ) -> None:
     """Keep one class as recorded and make runs of one value of the other; prints the ratio."""
     from microtomo.cli.segment import segmented
     from microtomo.errors import MicrotomoError, nearest
-    from microtomo.output import check_output
-    from microtomo.tem.micrographs import list_micrographs, read_pixels
-    from microtomo.tem.reduction import compress as run
-    from microtomo.tem.reduction import write_compressed
+    from microtomo.io.atomic import check_output
+    from microtomo.io.micrographs import list_micrographs, read_pixels
+    from microtomo.tem.graphene.reduction import compress as run
+    from microtomo.tem.graphene.reduction import write_compressed
 
     if keep not in ("graphene", "contaminant"):
         raise MicrotomoError(f"--keep {keep}: unknown; {nearest(keep, ['graphene', 'contaminant'])}")
@@ -65,13 +71,13 @@ def compress(
         jobs = [(image, output)]
     for path, target in jobs:
         check_output(target, [path])
-        mask = segmented(path, method, None, {}).mask
-        made = run(read_pixels(path), mask if keep == "graphene" else ~mask)
-        write_compressed(target, made)
+        mask = segmented(path, method, "contaminant").mask
+        smaller = run(read_pixels(path), mask if keep == "graphene" else ~mask)
+        write_compressed(target, smaller)
         if as_json:
-            typer.echo(json.dumps({"input": str(path), "output": str(target), "ratio": made.ratio}))
+            typer.echo(json.dumps({"input": str(path), "output": str(target), "ratio": smaller.ratio}))
         else:
-            typer.echo(f"{path.name}: {made.ratio:.2f} times smaller; written to {target}")
+            typer.echo(f"{path.name}: {smaller.ratio:.2f} times smaller; written to {target}")
 
 
 def expand(
@@ -79,13 +85,12 @@ def expand(
     output: Annotated[Path, typer.Option("--output", "-o", help="TIFF file to write.")],
 ) -> None:
     """Turn a compressed micrograph back into a TIFF image: what was kept is as recorded."""
-    from microtomo.errors import MicrotomoError
-    from microtomo.images import TIFF_SUFFIXES
-    from microtomo.output import whole_file, writing
-    from microtomo.sources import naming
-    from microtomo.tem.reduction import read_compressed
+    from microtomo.errors import MicrotomoError, naming
+    from microtomo.io.atomic import whole_file, writing
+    from microtomo.io.kinds import TIFF
+    from microtomo.tem.graphene.reduction import read_compressed
 
-    if output.suffix.lower() not in TIFF_SUFFIXES:
+    if output.suffix.lower() not in TIFF.suffixes:
         raise MicrotomoError(f"{output}: images are written as .tif: choose such a name")
     with naming(compressed):
         image = read_compressed(compressed).expand()

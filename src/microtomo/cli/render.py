@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from microtomo.scan import Reconstruction, Scan
+    from microtomo.study import Study
     from microtomo.viz.scene import Scene
-    from microtomo.viz.study import Study
 
 FIGURES = ("maps", "uncertainty", "fit", "section", "spectrum", "scan")
 CONTENTS = ("auto", "thickness", "volume", "truth")
 _FLAT = (".png", ".pdf", ".svg")
-_DATA = (".vti", ".stl", ".ply")
 
 
 def render(
@@ -43,24 +42,23 @@ def render(
         if value is not None and value not in known:
             raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}", param_hint=name)
 
-    from microtomo.errors import MicrotomoError
-    from microtomo.output import check_output
-    from microtomo.sources import naming
-    from microtomo.viz.study import load_study
+    from microtomo.errors import MicrotomoError, naming
+    from microtomo.io.atomic import check_output
+    from microtomo.io.studies import load_study, scan_of
+    from microtomo.viz.export import SUFFIXES
 
     suffix = output.suffix.lower()
-    if suffix not in (".html", *_FLAT, *_DATA):
+    if suffix not in (".html", *_FLAT, *SUFFIXES):
         raise MicrotomoError(
-            f"{output}: unknown kind of picture {suffix!r}: end the name in .png or .html, or in {', '.join(_DATA)}"
+            f"{output}: unknown kind of picture {suffix!r}: end the name in .png or .html, or in {', '.join(SUFFIXES)}"
         )
     check_output(output, [file])
     study = load_study(file, sample)
-    rec, measured, truth = study.rec, study.scan, study.truth
-    if suffix in _DATA:
+    if suffix in SUFFIXES:
         _export(study, output, what, figure, file)
         return
-    label = title or f"{file.name}{f', {rec.method}' if rec is not None else ''}"
-    if figure is None and rec is None and truth is None and what == "auto" and suffix != ".html":
+    label = title or f"{file.name}{f', {study.rec.method}' if study.rec is not None else ''}"
+    if figure is None and study.rec is None and study.truth is None and what == "auto" and suffix != ".html":
         figure = "scan"
     if figure is not None:
         if suffix == ".html":
@@ -68,13 +66,15 @@ def render(
         from microtomo.viz.figures import save_figure
 
         with naming(file):
-            drawn = _figure(figure, rec, measured, truth, label, pixels, row, scan, sample, file)
+            if figure == "spectrum" and study.rec is not None:
+                study = replace(study, scan=scan_of(study.rec, scan, sample, file))
+            drawn = _figure(figure, study, label, pixels, row)
         save_figure(drawn, output)
         return
     if suffix not in (".png", ".html"):
         raise MicrotomoError(f"{output}: a 3D scene goes to .png or .html; {suffix} is for --figure")
     with naming(file):
-        scene = _scene(what, rec, measured, truth, label, z_scale, light=suffix == ".html")
+        scene = _scene(what, study, label, z_scale, light=suffix == ".html")
     if suffix == ".html":
         from microtomo.viz.web import render_html
 
@@ -86,8 +86,7 @@ def render(
 
 
 def _export(study: Study, output: Path, what: str, figure: str | None, file: Path) -> None:
-    from microtomo.errors import MicrotomoError
-    from microtomo.sources import naming
+    from microtomo.errors import MicrotomoError, naming
     from microtomo.viz.export import write_export
 
     if figure is not None:
@@ -103,78 +102,57 @@ def _export(study: Study, output: Path, what: str, figure: str | None, file: Pat
             typer.echo(str(path), err=True)
 
 
-def _scene(
-    what: str, rec: Reconstruction | None, scan: Scan | None, truth: Any, title: str, z_scale: float | None, light: bool
-) -> Scene:
+def _scene(what: str, study: Study, title: str, z_scale: float | None, light: bool) -> Scene:
     from microtomo.errors import MicrotomoError
-    from microtomo.materials import load_stack
     from microtomo.viz.scene import thickness_scene, volume_scene
     from microtomo.viz.web import MOST_FACES
 
-    source: Any = rec if rec is not None else scan
-    stack = source.stack or load_stack("au-al-si")
-    most = MOST_FACES if light else None
+    rec = study.rec
+    options: dict[str, Any] = {
+        "pixel_nm": study.pixel_nm, "z_scale": z_scale, "most_faces": MOST_FACES if light else None,
+    }  # fmt: skip
     if what == "auto":
         what = "thickness" if rec is not None else "truth"
     if what == "truth":
-        if truth is None:
+        if study.truth is None:
             raise MicrotomoError("no true thickness is known: reconstruct the scan and render that file")
-        return thickness_scene(
-            truth, stack, pixel_nm=source.pixel_nm, z_scale=z_scale, title=f"{title}: truth", most_faces=most
-        )
+        return thickness_scene(study.truth, study.stack, title=f"{title}: truth", **options)
     if rec is None:
         raise MicrotomoError(f"a scan has no {what}: reconstruct it and render that file")
     if what == "thickness":
-        return thickness_scene(
-            rec.thickness, stack, pixel_nm=rec.pixel_nm, z_scale=z_scale, title=title, most_faces=most
-        )
-    return volume_scene(
-        rec.volume, stack, voxel_nm=rec.voxel_nm, pixel_nm=rec.pixel_nm, z_scale=z_scale, title=title, most_faces=most
-    )
+        return thickness_scene(rec.thickness, rec.stack, title=title, **options)
+    return volume_scene(rec.volume, rec.stack, voxel_nm=rec.voxel_nm, title=title, **options)
 
 
-def _figure(
-    figure: str,
-    rec: Reconstruction | None,
-    scan: Scan | None,
-    truth: Any,
-    title: str,
-    pixel: tuple[int, int] | None,
-    row: int | None,
-    scan_file: Path | None,
-    sample: int,
-    file: Path,
-) -> Any:
+def _figure(figure: str, study: Study, title: str, pixel: tuple[int, int] | None, row: int | None) -> Any:
     from microtomo.errors import MicrotomoError
-    from microtomo.viz import figures
+    from microtomo.viz import scan_figures
+    from microtomo.viz.spectrum import spectrum_figure
     from microtomo.voxels import thickness_to_volume
 
+    rec, scan = study.rec, study.scan
+    options: dict[str, Any] = {"pixel_nm": study.pixel_nm, "title": title}
     if figure == "scan":
         if scan is None:
             raise MicrotomoError("is a reconstruction: give the scan itself for --figure scan")
-        return figures.scan_figure(scan.data, scan.energies_kev, pixel_nm=scan.pixel_nm, title=title)
+        return scan_figures.scan_figure(scan.data, scan.energies_kev, **options)
     if rec is None:
         raise MicrotomoError(f"a scan has no {figure}: reconstruct it and render that file, or use --figure scan")
     if figure == "maps":
-        return figures.thickness_figure(
-            {rec.method: rec.thickness}, rec.stack, truth=truth, pixel_nm=rec.pixel_nm, title=title
-        )
+        return scan_figures.thickness_figure({rec.method: rec.thickness}, rec.stack, truth=study.truth, **options)
     if figure == "uncertainty":
-        return figures.uncertainty_figure({rec.method: rec.uncertainty}, rec.stack, pixel_nm=rec.pixel_nm, title=title)
+        return scan_figures.uncertainty_figure({rec.method: rec.uncertainty}, rec.stack, **options)
     if figure == "fit":
-        return figures.fit_figure(rec.chi_square, rec.status, pixel_nm=rec.pixel_nm, title=title)
-    height, width = rec.volume.shape[-2:]
+        return scan_figures.fit_figure(rec.chi_square, rec.status, **options)
+    height, width = study.shape
     if figure == "section":
-        true = {} if truth is None else {"truth": thickness_to_volume(truth, rec.volume.shape[0], rec.voxel_nm)}
-        return figures.section_figure(
-            {**true, rec.method: rec.volume}, rec.stack, height // 2 if row is None else row,
-            voxel_nm=rec.voxel_nm, pixel_nm=rec.pixel_nm, title=title,
-        )  # fmt: skip
-    from microtomo.viz.spectrum import spectrum_figure
-    from microtomo.viz.study import scan_of
-
-    measured = scan_of(rec, scan_file, sample, file)
-    return spectrum_figure(measured, {rec.method: rec}, pixel or (height // 2, width // 2))
+        volumes = {rec.method: rec.volume}
+        if study.truth is not None:
+            volumes = {"truth": thickness_to_volume(study.truth, rec.volume.shape[0], rec.voxel_nm), **volumes}
+        cut = height // 2 if row is None else row
+        return scan_figures.section_figure(volumes, rec.stack, cut, voxel_nm=rec.voxel_nm, **options)
+    assert scan is not None  # of a reconstruction the one that it was made from
+    return spectrum_figure(scan, {rec.method: rec}, pixel or (height // 2, width // 2))
 
 
 def _numbers(text: str, separator: str, option: str, wanted: str) -> tuple[int, int]:

@@ -33,7 +33,7 @@ def graphene(
 ) -> None:
     """Contaminants on graphene in HRTEM (Sadre et al. 2021): Table I on its data, ours beside the published figures."""
     from microtomo.errors import MicrotomoError, nearest
-    from microtomo.reproduce import graphene as work
+    from microtomo.reproduce import graphene as published_work
     from microtomo.tem.protocol import SCHEMES, SYNTHETIC, read_labelled
 
     for name in split or ():
@@ -45,13 +45,12 @@ def graphene(
     def progress(line: str) -> None:
         typer.echo(f"{line} ...", err=True)
 
-    told = work.table(labelled, method, folds, range(repeats), progress, split or SCHEMES, runs)
-    for row in told:
+    for row in published_work.table(labelled, method, folds, range(repeats), progress, split or SCHEMES, runs):
         rows.append(row)
         if overlays is not None:
-            work.write_errors(row, labelled, overlays)
+            published_work.write_errors(row, labelled, overlays)
     if as_json:
-        published = {name: scores.as_dict() for name, scores in work.PUBLISHED.items()}
+        published = {name: scores.as_dict() for name, scores in published_work.PUBLISHED.items()}
         typer.echo(json.dumps({"published": published, "ours": [row.as_dict() for row in rows]}))
     else:
         _show(rows, len(labelled))

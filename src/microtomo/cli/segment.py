@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 def segment(
     image: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="TIFF, PNG, .npy, .dm3 or .dm4, or many.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="MASK.png (255 in the mask), or a folder for many.")],
-    method: Annotated[str, typer.Option(help="Method of task tem, see `microtomo models`.")] = "bragg",
+    method: Annotated[
+        str | None,
+        typer.Option(help="One of {micrograph methods}; else the best for the task that comes with the package."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What to find: {micrograph tasks}; else what --method is for, else contaminant.")
+    ] = None,
     binning: Annotated[
-        int | None, typer.Option(min=1, help="Pixels to bin first; else so that the shorter side is 256 to 511.")
+        int | None, typer.Option(min=1, help="Pixels to bin first; else to the working size of the task.")
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method; may be repeated.")
@@ -27,36 +33,29 @@ def segment(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
 ) -> None:
-    """Find the contaminants (amorphous carbon) on micrographs of graphene: mask and overlay for each image."""
-    import sys
+    """Find what is on micrographs, such as contaminants (amorphous carbon) on graphene: a mask and an overlay for each.
 
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn
+    With more than two classes the mask holds their numbers 0, 1, ..., and there is a map of the probability of each.
+    """
+    from microtomo.cli.options import parse_setting
+    from microtomo.cli.progress import each_of
+    from microtomo.tem.segmentation import segmenter
 
-    from microtomo.cli.reconstruct import parse_setting
-
+    chosen = segmenter(method, task)
     options = dict(parse_setting(setting) for setting in settings or [])
-    work = jobs(image, output)
-    hidden = len(work) == 1 or not sys.stderr.isatty()
-    late = not hidden and sys.stdout.isatty()  # on one terminal, lines would run into the bar
-    lines = []
-    columns = (SpinnerColumn(), *Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden, redirect_stdout=False) as bar:
-        for path, mask_path in bar.track(work, description="images"):
-            found = segmented(path, method, binning, options)
-            write(found, path, mask_path, maps)
-            lines.append(told(found, path, mask_path, as_json))
-            if not late:
-                typer.echo(lines.pop())
-    for line in lines:
-        typer.echo(line)
+    masks = dict(jobs(image, output))
+    with each_of(list(masks)) as (paths, say):
+        for path in paths:
+            result = segmented(path, chosen.name, binning=binning, **options)
+            write(result, chosen.task, path, masks[path], maps)
+            say(summary(result, chosen.task, path, masks[path], as_json))
 
 
 def jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
     """Images and the masks to write for them, checked before any work: one to one, or a folder to a folder."""
     from microtomo.errors import MicrotomoError
-    from microtomo.output import check_output
-    from microtomo.tem.micrographs import list_micrographs
+    from microtomo.io.atomic import check_output
+    from microtomo.io.micrographs import list_micrographs
 
     if not source.is_dir():
         if not source.exists():
@@ -78,41 +77,54 @@ def jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
     return [(path, output / f"{path.stem}_mask.png") for path in paths]
 
 
-def segmented(path: Path, method: str, binning: int | None, options: dict[str, Any]) -> Segmentation:
+def segmented(path: Path, method: str | None, task: str | None = None, **options: Any) -> Segmentation:
     """Segmentation of an image file; errors name the file."""
-    from microtomo.sources import naming
-    from microtomo.tem.micrographs import read_micrograph
+    from microtomo.errors import naming
+    from microtomo.io.micrographs import read_micrograph
     from microtomo.tem.segmentation import segment as run
 
     micrograph = read_micrograph(path)
     with naming(path):
-        return run(micrograph.image, method, binning=binning, **options)
+        return run(micrograph.image, method, task=task, **options)
 
 
-def write(found: Segmentation, path: Path, mask_path: Path, maps: bool = False) -> None:
-    """The mask (0 and 255) and beside it the overlay, ``NAME_mask.png`` to ``NAME_overlay.png``.
+def write(result: Segmentation, task: str, path: Path, mask_path: Path, maps: bool = False) -> None:
+    """The labels (0 and 255 of two classes) and beside them the overlay, ``NAME_mask.png`` to ``NAME_overlay.png``.
 
     With ``maps`` also probability and uncertainty as float32 TIFF.
     """
     import numpy as np
 
-    from microtomo.tem.micrographs import read_micrograph, write_picture
+    from microtomo.io.micrographs import read_micrograph, write_picture
+    from microtomo.registry import get_task
     from microtomo.viz.micrographs import overlay
 
-    write_picture(mask_path, np.where(found.mask, 255, 0).astype(np.uint8), (path,))
+    two = len(result.probabilities) == 2
+    write_picture(mask_path, np.where(result.labels, np.uint8(255), np.uint8(0)) if two else result.labels, (path,))
     name = mask_path.stem.removesuffix("_mask")
-    write_picture(mask_path.with_name(f"{name}_overlay.png"), overlay(read_micrograph(path).image, found.mask), (path,))
-    values = {"probability": found.probability, "uncertainty": found.uncertainty} if maps else {}
+    picture = overlay(read_micrograph(path).image, result.labels, get_task(task).classes)
+    write_picture(mask_path.with_name(f"{name}_overlay.png"), picture, (path,))
+    values = {"uncertainty": result.uncertainty}
+    for label, probability in zip(get_task(task).classes, result.probabilities, strict=True):
+        if not two:
+            values[f"{label.name}_probability"] = probability
+    if two:
+        values["probability"] = result.probability
     for kind, value in values.items():
-        if value is not None:
+        if maps and value is not None:
             write_picture(mask_path.with_name(f"{name}_{kind}.tif"), value.astype(np.float32), (path,))
 
 
-def told(found: Segmentation, path: Path, mask_path: Path, as_json: bool) -> str:
-    """The line that tells of an image."""
+def summary(result: Segmentation, task: str, path: Path, mask_path: Path, as_json: bool) -> str:
+    """The line about an image: which share of it each class other than the first has."""
     import json
 
+    from microtomo.registry import get_task
+
+    names = [label.name for label in get_task(task).classes]
     if not as_json:
-        return f"{path.name}: {found.covered:.1%} contaminated; written to {mask_path}"
-    values = {"input": str(path), "mask": str(mask_path), "method": found.method, "covered": found.covered}
-    return json.dumps({**values, "options": found.options})
+        shares = ", ".join(f"{share:.1%} {name}" for name, share in zip(names[1:], result.shares[1:], strict=True))
+        return f"{path.name}: {shares}; written to {mask_path}"
+    values = {"input": str(path), "mask": str(mask_path), "method": result.method, "covered": sum(result.shares[1:])}
+    by_name = dict(zip(names, result.shares, strict=True))
+    return json.dumps({**values, "shares": by_name, "options": result.options})

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from microtomo.cli.options import GivenForward
+from microtomo.cli.progress import resumable
+
 if TYPE_CHECKING:
-    from microtomo.models.weights import Family
-    from microtomo.training.config import RunConfig, TrainConfig
+    from microtomo.training.config import RunConfig
 
 
 def train(
     architecture: Annotated[
         str,
-        typer.Argument(metavar="NETWORK", help="conv3, unet, stacked-unet, unet3d, uvnet, or graphene-unet[-7|-9]."),
+        typer.Argument(metavar="NETWORK", help="One of {all networks}."),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NETWORK-CONTRAST.")
+        Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NETWORK-MODEL.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     data: Annotated[
@@ -30,7 +32,7 @@ def train(
             "a folder of images NAME.png with NAME_LABEL.png."
         ),
     ] = None,
-    contrast: Annotated[str | None, typer.Option(help="Of scans: published or material.")] = None,
+    forward: GivenForward = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, of data.epoch samples each.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same weights.")] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="Devices to train on side by side.")] = None,
@@ -51,83 +53,52 @@ def train(
 
     Its weights serve `microtomo reconstruct` or `microtomo segment` with `--method NETWORK --set weights=FILE`.
     """
-    from microtomo.errors import MicrotomoError, nearest
-    from microtomo.models.weights import SCANS
-    from microtomo.tem.unet import SEGMENTERS
+    from microtomo.errors import MicrotomoError
+    from microtomo.models.architectures import architecture as architecture_of
+    from microtomo.training.task import load_run
 
-    known = [*SCANS.architectures, *SEGMENTERS.architectures]
-    if architecture not in known:
-        raise MicrotomoError(f"unknown network {architecture!r}; {nearest(architecture, known)}")
-    common = {"epochs": epochs, "seed": seed, "devices": devices, "accelerator": accelerator}
+    if forward is not None and "forward" not in architecture_of(architecture).config.model_fields:
+        raise MicrotomoError(f"{architecture} is for micrographs, which have no --forward: leave it out")
+    values = {"epochs": epochs, "seed": seed, "devices": devices, "accelerator": accelerator}
     source = None if data is None else str(data)
-    if architecture in SEGMENTERS.architectures:
-        from microtomo.training.pairs import load_segmenter_run
 
-        if contrast is not None:
-            raise MicrotomoError(f"{architecture} is for micrographs, which have no --contrast: leave it out")
+    def configure(more: list[str]) -> RunConfig:
+        overrides = [*(settings or []), *more]
+        return load_run(architecture, config, overrides, source=source, network__forward=forward, **values)
 
-        def micrographs(more: list[str]) -> RunConfig:
-            return load_segmenter_run(architecture, config, [*(settings or []), *more], data__folder=source, **common)
-
-        _train(micrographs, output or Path("runs") / architecture, SEGMENTERS, grid, as_json)
-    else:
-        from microtomo.training.config import load_train_config
-
-        def scans(more: list[str]) -> TrainConfig:
-            values = {"data__path": source, "network__contrast": contrast, **common}
-            return load_train_config(architecture, config, [*(settings or []), *more], **values)
-
-        _train(scans, output or Path("runs") / f"{architecture}-{scans([]).network.contrast}", SCANS, grid, as_json)
+    chosen = configure([])
+    folder = output or Path("runs") / "-".join(part for part in (architecture, chosen.variant) if part)
+    with resumable(f"finished epochs stay in {folder}"):
+        if grid:
+            _search(configure, grid, folder, as_json)
+        else:
+            _run(chosen, folder, as_json)
 
 
-def _train(
-    configure: Callable[[list[str]], RunConfig],
-    folder: Path,
-    family: Family[Any, Any],
-    grid: list[str] | None,
-    as_json: bool,
-) -> None:
-    try:
-        _trained(configure, folder, family, grid, as_json)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted: finished epochs stay in {folder}, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
-
-
-def _trained(
-    configure: Callable[[list[str]], RunConfig],
-    folder: Path,
-    family: Family[Any, Any],
-    grid: list[str] | None,
-    as_json: bool,
-) -> None:
-    """One run, or one for each point of a grid."""
-    if not grid:
-        _run(configure([]), folder, family, as_json)
-        return
+def _search(configure: Callable[[list[str]], RunConfig], grid: list[str], folder: Path, as_json: bool) -> None:
+    """Train every combination of a grid, and print how they rank."""
     from microtomo.training.search import read_grid, search
 
-    trials = search(configure, read_grid(grid), folder, family, lambda line: typer.echo(line, err=True))
+    runs = search(configure, read_grid(grid), folder, lambda line: typer.echo(line, err=True))
     if as_json:
-        typer.echo(json.dumps([{**t.settings, "score": t.score, "weights": str(t.weights)} for t in trials]))
+        typer.echo(json.dumps([{**r.settings, "score": r.score, "weights": str(r.weights)} for r in runs]))
         return
     score = configure([]).score
-    for trial in trials:
-        typer.echo(f"{trial.name}: {score} {trial.score:.4f}; weights in {trial.weights}")
+    for run in runs:
+        typer.echo(f"{run.name}: {score} {run.score:.4f}; weights in {run.weights}")
 
 
-def _run(chosen: RunConfig, folder: Path, family: Family[Any, Any], as_json: bool) -> None:
-    """Train, and tell how it went."""
-    from microtomo.models.weights import card_of
-    from microtomo.training.run import train as run
+def _run(chosen: RunConfig, folder: Path, as_json: bool) -> None:
+    """Train, and print how it went."""
+    from microtomo.models.weights import read_card
+    from microtomo.training.run import run_training
 
-    weights = run(chosen, folder)
-    _, card = card_of(weights, family)
+    weights = run_training(chosen, folder)
+    _, card = read_card(weights)
     if as_json:
         typer.echo(json.dumps({"weights": str(weights), **card}))
         return
-    contrast = getattr(chosen.network, "contrast", None)
-    name = chosen.network.architecture + (f" ({contrast} contrast)" if contrast else "")
+    name = chosen.network.architecture + (f" ({chosen.variant})" if chosen.variant else "")
     score = card.get(f"validation_{chosen.metric}")
-    told = "" if score is None else f"validation {chosen.score} {score:.4f} after "
-    typer.echo(f"{name}: {told}{card['samples']} samples, {card['training_seconds']} s; weights in {weights}")
+    scored = "" if score is None else f"validation {chosen.score} {score:.4f} after "
+    typer.echo(f"{name}: {scored}{card['samples']} samples, {card['training_seconds']} s; weights in {weights}")

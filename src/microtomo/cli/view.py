@@ -18,7 +18,7 @@ def view(
 ) -> None:
     """Look at a reconstruction or a scan: materials, cuts, uncertainty, and the spectrum of any pixel."""
     if browser:
-        from microtomo.viz.server import check_port, import_trame
+        from microtomo.viewer.server import check_port, import_trame
 
         import_trame()
         check_port(host, port)
@@ -26,13 +26,14 @@ def view(
         from microtomo.viz.gl import prepare_window
 
         prepare_window()
-    from microtomo.viz.viewer import open_study, view_in_browser
+    from microtomo.io.studies import open_study
+    from microtomo.viewer.show import view_in_browser
 
     study = open_study(file, scan, sample)
     for note in study.notes:
         typer.echo(f"note: {note}", err=True)
     if not browser:
-        from microtomo.viz.window import open_window
+        from microtomo.viewer.window import open_window
 
         open_window(study)
         return

@@ -1,5 +1,1 @@
-"""Networks for scans, one architecture a file; importing this room registers them all."""
-
-from microtomo.models import conv3, stacked_unet, unet, unet3d, uvnet
-
-__all__ = ["conv3", "stacked_unet", "unet", "unet3d", "uvnet"]
+"""Networks: blocks, weights and heads shared by all, and one architecture a file for scans and micrographs."""

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from microtomo.materials import Stack
-from microtomo.solvers.response import Grid
+from microtomo.inverse.misfit import Grid
+from microtomo.physics.forward import ForwardModel
 
-_COMPONENTS = 8
-_TYPICAL_NOISE = 0.02
+_COMPONENTS = 8  # of spectra that a network is given
+_TYPICAL_NOISE = 0.02  # relative: components and noise of this level together have unit deviation
 
 
 def conv_norm(into: int, out: int) -> nn.Sequential:
@@ -80,9 +80,9 @@ def pad_to_multiple(x: Tensor, step: int) -> Tensor:
 class SignalInput(nn.Module):
     """The scan as it is: one channel an energy (as published)."""
 
-    def __init__(self, stack: Stack, contrast: str) -> None:
+    def __init__(self, forward: ForwardModel) -> None:
         super().__init__()
-        self.channels = len(stack.energies_kev)
+        self.channels = len(forward.energies_kev)
 
     def forward(self, signal: Tensor, noise: Tensor) -> Tensor:
         return signal
@@ -96,15 +96,15 @@ class ComponentsInput(nn.Module):
     (n, components + 1, y, x).
     """
 
-    def __init__(self, stack: Stack, contrast: str) -> None:
+    def __init__(self, forward: ForwardModel) -> None:
         super().__init__()
-        energies = len(stack.energies_kev)
+        energies = len(forward.energies_kev)
         count = min(_COMPONENTS, energies)
         self.channels = count + 1
         self.project = nn.Conv2d(energies, count, 1)
         if self.project.weight.is_meta:
             return
-        logs = _noise_free_logs(stack, contrast)
+        logs = _noise_free_logs(forward)
         middle = logs.mean(1, keepdim=True)
         u, s, _ = torch.linalg.svd(logs - middle, full_matrices=False)
         variance = s[:count, None] ** 2 / logs.shape[1]
@@ -116,16 +116,16 @@ class ComponentsInput(nn.Module):
 
     def forward(self, signal: Tensor, noise: Tensor) -> Tensor:
         with torch.autocast(signal.device.type, enabled=False):
-            seen = self.project(signal.float().clamp_min(1e-3).log())
-        level = (noise.to(seen).clamp(1e-3, 1) / _TYPICAL_NOISE).log()
-        return torch.cat([seen, level[:, None, None, None].expand(-1, 1, *seen.shape[-2:])], 1)
+            components = self.project(signal.float().clamp_min(1e-3).log())
+        level = (noise.to(components).clamp(1e-3, 1) / _TYPICAL_NOISE).log()
+        return torch.cat([components, level[:, None, None, None].expand(-1, 1, *components.shape[-2:])], 1)
 
 
-def _noise_free_logs(stack: Stack, contrast: str) -> Tensor:
+def _noise_free_logs(forward: ForwardModel) -> Tensor:
     """Logarithms (e, p) of the noise-free signals of a grid of all thicknesses."""
-    steps = {1: 400, 2: 40, 3: 12, 4: 7}[len(stack.layers)]
-    axes = [torch.linspace(0, nm, steps, dtype=torch.float64) for nm in stack.max_nm]
-    return Grid(axes, stack, contrast).signal.log()
+    steps = {1: 400, 2: 40, 3: 12, 4: 7}[len(forward.stack.layers)]
+    axes = [torch.linspace(0, nm, steps, dtype=torch.float64) for nm in forward.stack.max_nm]
+    return Grid(axes, forward).signal.log()
 
 
 INPUTS: dict[str, type[SignalInput] | type[ComponentsInput]] = {"signal": SignalInput, "components": ComponentsInput}

@@ -3,122 +3,112 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
 
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.models.network import ARCHITECTURES, NetworkConfig, SemNetwork, Shape
-from microtomo.output import whole_file
+from microtomo.io.atomic import whole_file
+from microtomo.models.architectures import Network, Shape, architectures, build_network
+from microtomo.registry import list_methods
 
 FOLDER = Path(__file__).parent.parent / "weights"
 _KEY = "microtomo"
 
-Config = TypeVar("Config", bound=Shape)
-Network = TypeVar("Network", bound=nn.Module)
+Kind = TypeVar("Kind", bound=Network)
 
 
-@dataclass(frozen=True, eq=False)
-class Family(Generic[Config, Network]):
-    """Networks of one task: what decides a network's shape, how one is made from it, and the architectures known.
+def shipped_weights(architecture: str, forward: str | None = None) -> Path:
+    """Path of the weights that come with the package, of networks for scans those for a forward model.
 
-    A network keeps its configuration as ``config``.
+    Raises MicrotomoError where there are none.
     """
-
-    config: type[Config]
-    build: Callable[[Config], Network]
-    architectures: Collection[str]
-
-
-SCANS = Family(NetworkConfig, SemNetwork, ARCHITECTURES.keys())
-
-
-def shipped_weights(architecture: str, contrast: str) -> Path:
-    """Path of the weights that come with the package. Raises MicrotomoError where there are none."""
-    path = FOLDER / f"{architecture}-{contrast}.safetensors"
+    path = FOLDER / f"{architecture}{f'-{forward}' if forward else ''}.safetensors"
     if path.is_file():
         return path
+    if forward is None:
+        methods = list_methods(task=architectures()[architecture].task)
+        others = [m.name for m in methods if not m.learned or (FOLDER / f"{m.name}.safetensors").is_file()]
+        advice = f"use {' or '.join(others)}, or train it" if others else "train it"
+        raise MicrotomoError(
+            f"{architecture} has no weights in the package: {advice} with `microtomo train {architecture} --data "
+            "FOLDER` and give --set weights=FILE"
+        )
     there = sorted(p.stem.rsplit("-", 1)[1] for p in FOLDER.glob(f"{architecture}-*.safetensors"))
-    others = sorted(p.stem.rsplit("-", 1)[0] for p in FOLDER.glob(f"*-{contrast}.safetensors"))
+    others = sorted(p.stem.rsplit("-", 1)[0] for p in FOLDER.glob(f"*-{forward}.safetensors"))
     raise MicrotomoError(
-        f"{architecture} has no weights for {contrast} contrast ({'only for ' + ', '.join(there) if there else 'none'}"
-        f" come with the package): use {' or '.join(others) or 'map'}, or train them with `microtomo train "
-        f"{architecture} --set network.contrast={contrast}`"
+        f"{architecture} has no weights for forward model {forward} "
+        f"({'only for ' + ', '.join(there) if there else 'none'} come with the package): "
+        f"use {' or '.join(others) or 'map'}, or train them with `microtomo train {architecture} "
+        f"--set network.forward={forward}`"
     )
 
 
-def save_weights(path: str | Path, network: nn.Module, card: dict[str, Any]) -> None:
+def save_weights(path: str | Path, network: Network, card: dict[str, Any]) -> None:
     """Write weights (kernels as float16, all else float32) with the network's ``config`` and a card."""
-    config = network.config
-    assert isinstance(config, Shape)
     tensors = {
         name: (value.half() if value.ndim > 1 else value).detach().cpu().contiguous()
         for name, value in network.state_dict().items()
     }
-    told = {"config": config.model_dump(mode="json"), "card": card}
+    metadata = {"config": network.config.model_dump(mode="json"), "card": card}
     with whole_file(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata={_KEY: json.dumps(told, sort_keys=True)}))
+        temporary.write_bytes(save(tensors, metadata={_KEY: json.dumps(metadata, sort_keys=True)}))
 
 
-def read_card(path: str | Path) -> tuple[NetworkConfig, dict[str, Any]]:
-    """Configuration and card of the weights of a network for scans, see :func:`card_of`."""
-    return card_of(path, SCANS)
-
-
-def card_of(path: str | Path, family: Family[Config, Network]) -> tuple[Config, dict[str, Any]]:
+def read_card(path: str | Path) -> tuple[Shape, dict[str, Any]]:
     """Configuration and card of a weights file, without its tensors.
 
-    Raises MicrotomoError for a file that is missing, truncated, no safetensors or not of this package and family.
+    Raises MicrotomoError for a file that is missing, truncated, no safetensors or not of this package.
     """
     path = Path(path)
     if not path.is_file():
         raise MicrotomoError(f"{path}: no such file: give the weights.safetensors of a training run")
     try:
         with safe_open(path, "pt") as file:
-            told = json.loads((file.metadata() or {})[_KEY])
-        name, card = str(told["config"]["architecture"]), dict(told["card"])
+            metadata = json.loads((file.metadata() or {})[_KEY])
+        name, card = str(metadata["config"]["architecture"]), dict(metadata["card"])
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise MicrotomoError(f"{path}: is no complete safetensors file ({error}): copy it again") from None
     except (KeyError, TypeError, ValueError):
         raise MicrotomoError(f"{path}: is no weights file of microtomo: it has no card that fits") from None
-    if name not in family.architectures:
+    if name not in architectures():
         raise MicrotomoError(
-            f"{path}: is for network {name!r}, which this version does not know for this task; "
-            f"{nearest(name, list(family.architectures))}"
+            f"{path}: is for network {name!r}, which this version does not know; {nearest(name, list(architectures()))}"
         )
     try:
-        return family.config.model_validate(told["config"]), card
+        return Shape.model_validate(metadata["config"]), card
     except ValidationError:
         raise MicrotomoError(f"{path}: is no weights file of microtomo: it has no card that fits") from None
 
 
-def load_network(path: str | Path) -> SemNetwork:
-    """The network for scans of a weights file, see :func:`network_of`."""
-    return network_of(path, SCANS)
+def load_network(path: str | Path, kind: type[Kind], name: str | None = None) -> Kind:
+    """The network of a weights file, ready to use; ``name`` is the architecture that it must have, if any.
 
-
-def network_of(path: str | Path, family: Family[Config, Network]) -> Network:
-    """The network of a weights file, ready to use. Raises MicrotomoError as :func:`card_of`, and where tensors are
-    missing, foreign, of another shape or not finite."""
+    Raises MicrotomoError as :func:`read_card`, for a network of another kind or architecture, and where tensors are
+    missing, foreign, of another shape or not finite.
+    """
     path = Path(path)
     stat = path.stat() if path.is_file() else None
-    network: Network = _load(path, family, None if stat is None else (stat.st_mtime_ns, stat.st_size))
+    network = _load(path, None if stat is None else (stat.st_mtime_ns, stat.st_size))
+    other = network.config.architecture
+    if not isinstance(network, kind):
+        task = architectures()[other].task
+        raise MicrotomoError(f"{path}: these weights are of {other}, a network for task {task}: give those of another")
+    if name not in (None, other):
+        raise MicrotomoError(f"{path}: these weights are of {other}: use --method {other}")
     return network
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, family: Family[Any, Any], version: object) -> Any:
-    config, _ = card_of(path, family)
+def _load(path: Path, version: object) -> Network:
+    config, _ = read_card(path)
     with torch.device("meta"):
-        wanted = family.build(config).state_dict()
+        wanted = build_network(config).state_dict()
     with safe_open(path, "pt") as file:
         names = set(file.keys())
         if names != set(wanted):
@@ -134,24 +124,18 @@ def _load(path: Path, family: Family[Any, Any], version: object) -> Any:
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise MicrotomoError(f"{path}: tensor {name} has values that are not finite: copy the file again")
-    network = family.build(config)
+    network = build_network(config)
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
 
 
-def start_from(network: SemNetwork, path: str | Path) -> None:
-    """Take over the body's tensors that have the same name and shape in a weights file, to go on training from them.
+def start_from(network: Network, path: str | Path) -> None:
+    """Take over the tensors of the trunk that have the same name and shape in a weights file, to go on training.
 
-    The input layer stays what physics makes it for the contrast. Raises MicrotomoError as :func:`load_network`, and
-    where nothing fits.
+    Raises MicrotomoError as :func:`load_network`, and where nothing fits.
     """
-    take_over(network.body, load_network(path).body, f"{path}: none of its tensors fits {network.config.architecture}")
-
-
-def take_over(network: nn.Module, other: nn.Module, complaint: str) -> None:
-    """Take over another network's tensors that have the same name and shape; MicrotomoError where there is none."""
-    given, own = other.state_dict(), network.state_dict()
+    given, own = load_network(path, Network).trunk.state_dict(), network.trunk.state_dict()
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not fitting:
-        raise MicrotomoError(f"{complaint}: leave start out")
-    network.load_state_dict(fitting, strict=False)
+        raise MicrotomoError(f"{path}: none of its tensors fits {network.config.architecture}: leave start out")
+    network.trunk.load_state_dict(fitting, strict=False)

@@ -7,12 +7,19 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
-
 from microtomo.errors import MicrotomoError
+from microtomo.io.micrographs import write_picture
 from microtomo.metrics import MaskScores
-from microtomo.tem.micrographs import write_picture
-from microtomo.tem.protocol import SCHEMES, Labelled, Outcome, cross_validate, read_labelled, schemes, trainer_of
+from microtomo.tem.protocol import (
+    SCHEMES,
+    Labelled,
+    Outcome,
+    average,
+    cross_validate,
+    read_labelled,
+    schemes,
+    trainer_of,
+)
 from microtomo.tem.thresholds import fitted_methods
 from microtomo.viz.micrographs import errors
 
@@ -60,10 +67,11 @@ def table(
     which the training of networks is kept, so that it goes on where it was interrupted. Raises MicrotomoError for
     methods that cannot be trained.
     """
-    if set(methods or ()) - set(fitted_methods()):
+    filters = fitted_methods("contaminant")
+    if set(methods or ()) - set(filters):
         import_module("microtomo.training.folds")  # registers the trainers of networks, and takes a while
     labelled = data if isinstance(data, Labelled) else read_labelled(data)
-    known = {method: trainer_of(method, runs) for method in methods or fitted_methods()}
+    known = {method: trainer_of(method, runs) for method in methods or filters}
     plan = schemes(labelled, folds, seeds)
     for method, trainer in known.items():
         for name in splits:
@@ -75,9 +83,9 @@ def table(
             yield Row(
                 method,
                 name,
-                _average([o.pooled for o in outcomes]),
-                _average([o.mean for o in outcomes]),
-                _average([o.deviation for o in outcomes]),
+                average([o.pooled for o in outcomes]),
+                average([o.mean for o in outcomes]),
+                average([o.deviation for o in outcomes]),
                 tuple(outcomes),
             )
 
@@ -90,11 +98,7 @@ def write_errors(row: Row, data: Labelled, folder: str | Path) -> list[Path]:
     except OSError as error:
         raise MicrotomoError(f"{folder}: cannot be made ({error.strerror}): choose another folder") from error
     paths = []
-    for name, mask, truth in zip(data.names, row.outcomes[0].masks, data.masks, strict=True):
+    for name, labels, truth in zip(data.names, row.outcomes[0].labels, data.labels, strict=True):
         paths.append(folder / f"{name}_{row.method}_{row.folds.replace(' ', '-')}.png")
-        write_picture(paths[-1], errors(mask, truth))
+        write_picture(paths[-1], errors(labels, truth))
     return paths
-
-
-def _average(scores: Sequence[MaskScores]) -> MaskScores:
-    return MaskScores(**{name: float(np.mean([getattr(s, name) for s in scores])) for name in METRICS})

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from microtomo.materials import GivenStack, load_stack
+from microtomo.physics.detector import Detector
+from microtomo.physics.forward import DEFAULT, ForwardModel, ForwardName, forward_model
+from microtomo.seeds import KIND, NOISE, Stream, derive_seed, layer_seeds
 from microtomo.settings import read_settings
-from microtomo.simulate.detector import Detector
-from microtomo.simulate.seeds import KIND, NOISE, derive_seed
-from microtomo.simulate.simulation import record
-from microtomo.simulate.structures import StructureMix, make_structure
+from microtomo.simulate.samples import draw_structure
+from microtomo.simulate.scans import record
+from microtomo.simulate.structures import StructureMix
 
-SPLITS = ("train", "validation", "test")
+STREAMS = {"": Stream.SAMPLES, "train": Stream.TRAIN, "validation": Stream.VALIDATION, "test": Stream.TEST}
+"""Stream of each split; "" where a data set has none."""
 SINGLE_FILE = (".h5", ".hdf5", ".nxs")
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
@@ -45,7 +48,7 @@ class DatasetConfig(BaseModel):
     height: Side = 128
     width: Side = 128
     stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
-    contrast: Literal["material", "published"] = "material"
+    forward: ForwardName = Field(DEFAULT, validation_alias=AliasChoices("forward", "contrast"))
     structures: StructureMix = Field(default_factory=lambda: {"perlin": 1.0})
     detector: Detector = Detector()
     pixel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
@@ -64,6 +67,11 @@ class DatasetConfig(BaseModel):
                     "give one, or one each"
                 )
         return self
+
+    @property
+    def forward_model(self) -> ForwardModel:
+        """The forward model of the scans."""
+        return forward_model(self.forward, self.stack)
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -92,8 +100,8 @@ class DatasetConfig(BaseModel):
 
     def fingerprint(self, seed: int) -> str:
         """Hash of the configuration, seed and package version: equal exactly where the shards are."""
-        told = json.dumps([self.model_dump(mode="json"), seed, version("microtomo")], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
+        decided_by = json.dumps([self.model_dump(mode="json"), seed, version("microtomo")], sort_keys=True)
+        return hashlib.sha256(decided_by.encode()).hexdigest()
 
 
 class Shard(NamedTuple):
@@ -118,26 +126,19 @@ class Sample(NamedTuple):
     layer_seeds: tuple[int, ...]
 
 
-def layer_seeds(config: DatasetConfig, seed: int, split: str, index: int) -> tuple[int, ...]:
-    """Seeds of the layers of a sample, bottom to top; none occurs twice in a data set."""
-    number = ("", *SPLITS).index(split)
-    return tuple(derive_seed(seed, number, index, k) for k in range(len(config.stack.layers)))
-
-
 def make_sample(config: DatasetConfig, seed: int, split: str, index: int) -> Sample:
     """Sample ``index`` of a split (train, validation, test, or "" where the data set has none).
 
     Depends on (configuration, seed, split, index) alone.
     """
-    number = ("", *SPLITS).index(split)
+    stack, stream = config.stack, STREAMS[split]
     kinds = sorted(config.structures)
     weights = torch.tensor([config.structures[kind] for kind in kinds], dtype=torch.float64).cumsum(0)
-    drawn = derive_seed(seed, number, index, KIND) / 2**64 * float(weights[-1])
+    drawn = derive_seed(seed, stream, index, KIND) / 2**64 * float(weights[-1])
     kind = kinds[min(int((weights <= drawn).sum()), len(kinds) - 1)]
-    seeds = layer_seeds(config, seed, split, index)
-    thickness = make_structure(config.stack, kind, seeds, config.height, config.width)
-    noise_seed = derive_seed(seed, number, index, NOISE)
-    return Sample(record(thickness, config.stack, config.contrast, config.detector, noise_seed), thickness, kind, seeds)
+    thickness = draw_structure(stack, kind, seed, stream, index, config.height, config.width)
+    signal = record(thickness, config.forward_model, config.detector, derive_seed(seed, stream, index, NOISE))
+    return Sample(signal, thickness, kind, layer_seeds(seed, stream, index, len(stack.layers)))
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), **values: Any) -> DatasetConfig:

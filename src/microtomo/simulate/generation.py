@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from microtomo.errors import MicrotomoError
-from microtomo.output import check_output, whole_file, writing
+from microtomo.io.atomic import writing
+from microtomo.io.folders import claim_folder
+from microtomo.seeds import TEST_SEED, VALIDATION_SEED
 from microtomo.simulate.dataset import SINGLE_FILE, DatasetConfig, Shard
-from microtomo.simulate.pools import Progress, run_here, run_local, run_on_cluster
-from microtomo.simulate.shards import default_workers, is_complete, write_index, write_samples
+from microtomo.simulate.shards import ShardJob, is_complete, write_index, write_samples
+from microtomo.simulate.workers import default_workers, run_here, run_in_workers, run_on_cluster
 
 _DESCRIPTION = "dataset.json"
-_SMALL_BYTES = 2e9
+_SMALL_BYTES = 2e9  # that threads of this process write, in a few seconds
+_MOST_THREADS = 8  # that make samples side by side in one process
+_FORECAST_S, _FORECAST_SAMPLES = 1.0, 256  # a forecast writes samples for so long, and no more than so many
+
+Progress = Callable[[int], None]
+"""Called with the samples of the data set that are there by now."""
 
 
 @dataclass(frozen=True)
@@ -69,46 +72,52 @@ def generate_dataset(
 
     A folder that was left unfinished is completed, with the same bytes as in one go. ``workers`` are processes; when
     not given, one for each core, or threads of this process for what takes a few seconds. ``scheduler`` is the address
-    of a Dask cluster. ``progress`` is told the samples of the data set that are there by now.
+    of a Dask cluster. ``progress`` is called with the samples that are there by now.
     Raises MicrotomoError for a folder of something else, a full disk or a place that cannot be written.
     """
     started = time.perf_counter()
     out = Path(out).absolute()
     in_process = workers is None or workers == 1
-    workers = _checked(config, workers)
+    workers = _checked(config, seed, workers)
     if out.suffix in SINGLE_FILE:
         if config.samples == 0:
             raise MicrotomoError(f"{out}: one file holds no splits: give a folder, or samples alone")
         if scheduler is not None:
             raise MicrotomoError(f"{out}: a cluster writes shards: give a folder")
-        threads = min(workers, 8)
+        threads = min(workers, _MOST_THREADS)
         write_samples(out, config, seed, Shard("", 0, 0, config.samples), progress, threads)
-        return _told(out, config, config.samples, started, threads)
-    with _own_folder(out, config, seed):
-        shards = config.shards()
-        missing = [i for i, shard in enumerate(shards) if not is_complete(shard.path(out), config, seed, shard)]
-        todo = sum(shards[i].stop - shards[i].start for i in missing)
+        return _summary(out, config, config.samples, started, threads)
+    description = {
+        "microtomo_version": version("microtomo"),
+        "seed": seed,
+        "config_hash": config.fingerprint(seed),
+        "config": config.model_dump(mode="json"),
+    }
+    with claim_folder(out, _DESCRIPTION, description, "data set", results=("*.h5", "*/*.h5")):
+        jobs = [ShardJob(config, seed, shard) for shard in config.shards()]
+        missing = [job for job in jobs if not job.done(out)]
+        todo = round(sum(job.weight for job in missing))
         _check_space(out, todo * config.sample_bytes)
 
-        def advance(written: int) -> None:
-            progress(config.total - todo + written)
+        def advance(written: float, label: str = "") -> None:
+            progress(config.total - todo + round(written))
 
         advance(0)
         if scheduler is not None:
-            run_on_cluster(config, seed, out, missing, scheduler, advance)
+            run_on_cluster(missing, out, scheduler, advance)
         elif in_process and todo * config.sample_bytes < _SMALL_BYTES:
-            run_here(config, seed, out, missing, workers, advance)
+            run_here([replace(job, threads=workers) for job in missing], out, advance)
         else:
-            run_local(config, seed, out, missing, workers, advance)
-        for split in {shard.split: None for shard in shards}:
+            run_in_workers(missing, out, workers, advance)
+        for split in {job.shard.split: None for job in jobs}:
             write_index(config, seed, out, split)
-    return _told(out, config, todo, started, workers)
+    return _summary(out, config, todo, started, workers)
 
 
 def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: int | None = None) -> Forecast:
     """Size and time of a data set, from a second of writing beside ``out``; leaves nothing behind."""
     out = Path(out).absolute()
-    workers = _checked(config, workers)
+    workers = _checked(config, seed, workers)
     shards = [Shard("", 0, 0, config.samples)] if out.suffix in SINGLE_FILE else config.shards()
     missing = sum(s.stop - s.start for s in shards if not is_complete(s.path(out), config, seed, s))
     parent = _existing(out)
@@ -116,7 +125,7 @@ def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: 
         trial = Path(folder) / "trial.h5"
         write_samples(trial, config, seed, Shard(shards[0].split, 0, 0, 1))
         count, seconds = 0, 0.0
-        while seconds < 1 and count < 256:
+        while seconds < _FORECAST_S and count < _FORECAST_SAMPLES:
             count = max(8, 2 * count)
             started = time.perf_counter()
             write_samples(trial, config, seed, Shard(shards[0].split, 0, 0, count))
@@ -127,75 +136,21 @@ def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: 
         missing=missing,
         bytes=config.total * config.sample_bytes,
         free_bytes=shutil.disk_usage(parent).free,
-        seconds=missing * seconds / count / min(workers, len(shards) if out.suffix not in SINGLE_FILE else 8),
+        seconds=missing
+        * seconds
+        / count
+        / min(workers, len(shards) if out.suffix not in SINGLE_FILE else _MOST_THREADS),
     )
 
 
-def _checked(config: DatasetConfig, workers: int | None) -> int:
+def _checked(config: DatasetConfig, seed: int, workers: int | None) -> int:
     if config.total == 0:
         raise MicrotomoError("the data set is empty: give --samples, or --train, --validation and --test")
+    if config.validation and seed in (TEST_SEED, VALIDATION_SEED):
+        raise MicrotomoError(f"seed {seed} is that of the structures that methods are scored on: give another one")
     if workers is not None and workers < 1:
         raise MicrotomoError(f"{workers} workers cannot work: give 1 or more")
     return workers or default_workers()
-
-
-@contextmanager
-def _own_folder(folder: Path, config: DatasetConfig, seed: int) -> Iterator[None]:
-    """Make the folder this data set's, or find that it is already; one run at a time, leftovers of others removed."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise MicrotomoError(f"{folder}: another run is writing this data set: wait for it or stop it") from None
-        description = folder / _DESCRIPTION
-        check_output(description)
-        started = any((*folder.glob("*.h5"), *folder.glob("*/*.h5")))
-        if started and description.exists():
-            _check_same(description, config, seed)
-        elif started or any(
-            entry.is_file() and entry != description and entry.name[0] != "." for entry in folder.iterdir()
-        ):
-            raise MicrotomoError(f"{folder}: is not empty and holds no data set: choose a new folder")
-        else:
-            told = {
-                "microtomo_version": version("microtomo"),
-                "seed": seed,
-                "config_hash": config.fingerprint(seed),
-                "config": config.model_dump(mode="json"),
-            }
-            with whole_file(description) as temporary, writing(description):
-                temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        _remove_leftovers(folder)
-        yield
-        _remove_leftovers(folder)
-    finally:
-        os.close(lock)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left unfinished."""
-    for leftover in (*folder.glob(".*.partial"), *folder.glob("*/.*.partial")):
-        leftover.unlink(missing_ok=True)
-
-
-def _check_same(description: Path, config: DatasetConfig, seed: int) -> None:
-    try:
-        found = json.loads(description.read_text(encoding="utf-8"))
-        same = found["config_hash"] == config.fingerprint(seed)
-        told = {"seed": found["seed"], "microtomo_version": found["microtomo_version"], **found["config"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise MicrotomoError(f"{description}: cannot be understood: choose a new folder") from None
-    if same:
-        return
-    wanted = {"seed": seed, "microtomo_version": version("microtomo"), **config.model_dump(mode="json")}
-    differing = [key for key in wanted if told.get(key) != wanted[key]]
-    raise MicrotomoError(
-        f"{description.parent}: holds a data set of another configuration ({', '.join(differing)} differ): choose a "
-        "new folder, or delete this one"
-    )
 
 
 def _check_space(folder: Path, needed: int) -> None:
@@ -212,7 +167,7 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def _told(path: Path, config: DatasetConfig, written: int, started: float, workers: int) -> Generated:
+def _summary(path: Path, config: DatasetConfig, written: int, started: float, workers: int) -> Generated:
     files = [path] if path.is_file() else list(path.rglob("*.h5"))
     size = sum(file.stat().st_size for file in files)
     return Generated(str(path), config.total, written, size, time.perf_counter() - started, workers)

@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.atomic import whole_file, writing
 from microtomo.materials import Stack, load_stack
-from microtomo.output import whole_file, writing
+from microtomo.physics.detector import Detector, detect
+from microtomo.physics.forward import DEFAULT, forward_model
 from microtomo.scan import Array, Scan, as_tensor
-from microtomo.simulate.attenuation import backscatter
-from microtomo.simulate.detector import Detector, detect
-from microtomo.simulate.seeds import NOISE, derive_seed
+from microtomo.seeds import NOISE, Stream, derive_seed
 
 
 class Microscope(BaseModel):
@@ -54,7 +54,7 @@ def simulate_acquisition(
     thickness: Array,
     microscope: Microscope,
     *,
-    contrast: str = "material",
+    forward: str = DEFAULT,
     seed: int = 0,
     pixel_nm: float = 10.0,
 ) -> Acquisition:
@@ -78,10 +78,10 @@ def simulate_acquisition(
             f"thickness has shape {tuple(depth.shape)}: it must be (layer, y, x) and wider than a margin of {margin} "
             "pixels on every side, for the drift"
         )
-    signal = backscatter(depth.double(), stack, contrast)
+    signal = forward_model(forward, stack)(depth.double())
     field = torch.stack([_shifted(s, dy, dx, margin) for s, (dy, dx) in zip(signal, drift, strict=True)])
     inner = (..., slice(margin, -margin), slice(margin, -margin))
-    noise_seed = derive_seed(seed, 0, 0, NOISE)
+    noise_seed = derive_seed(seed, Stream.SAMPLES, 0, NOISE)
     counts = detect(field, microscope.detector, noise_seed).round().clamp(0, 2**microscope.bits - 1)
     ideal = microscope.detector.model_copy(update={"gain": (1.0,), "offset": (0.0,)})
     still = Scan(
@@ -89,7 +89,7 @@ def simulate_acquisition(
         energies_kev=stack.energies_kev,
         pixel_nm=pixel_nm,
         stack=stack,
-        contrast=contrast,
+        forward=forward,
         noise=ideal.relative_noise,
         truth=depth[inner].float().numpy(),
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -14,33 +14,49 @@ import numpy as np
 import torch
 
 from microtomo.errors import MicrotomoError
-from microtomo.nexus import create_scan
-from microtomo.output import new_hdf5, writing
-from microtomo.simulate.dataset import DatasetConfig, Sample, Shard, layer_seeds, make_sample
+from microtomo.io.atomic import new_hdf5, writing
+from microtomo.io.nexus import create_scan
+from microtomo.seeds import layer_seeds
+from microtomo.simulate.dataset import STREAMS, DatasetConfig, Sample, Shard, make_sample
+from microtomo.simulate.workers import Advance, unobserved
 
 INDEX = "index.h5"
 
 
-def write_shard(
-    config: DatasetConfig,
-    seed: int,
-    shard_index: int,
-    folder: Path,
-    on_sample: Callable[[int], None] | None = None,
-    threads: int = 1,
-) -> Path:
-    """Write one shard of a data set under ``folder`` and return its path.
+@dataclass(frozen=True)
+class ShardJob:
+    """Writes one shard of a data set: a pure function of (configuration, seed, shard).
 
-    A pure function of (configuration, seed, shard index): the bytes are the same in whatever process, order or cluster
-    it runs. The file appears whole or not at all. ``on_sample`` is told the number of samples written so far.
-    Raises MicrotomoError where the file cannot be written.
+    The bytes are the same in whatever process, order or cluster it runs, and whatever ``threads`` make samples ahead.
     """
-    shard = config.shards()[shard_index]
-    path = shard.path(folder)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_samples(path, config, seed, shard, on_sample, threads)
-    return path
+
+    config: DatasetConfig
+    seed: int
+    shard: Shard
+    threads: int = 1
+
+    @property
+    def label(self) -> str:
+        """Split and number of the shard."""
+        return f"{self.shard.split} shard {self.shard.number}".strip()
+
+    @property
+    def weight(self) -> float:
+        """Samples of the shard."""
+        return float(self.shard.stop - self.shard.start)
+
+    def done(self, folder: Path) -> bool:
+        """Whether the file holds exactly this shard of this data set."""
+        return is_complete(self.shard.path(folder), self.config, self.seed, self.shard)
+
+    def run(self, folder: Path, advance: Advance = unobserved) -> None:
+        """Write the shard under ``folder``, whole or not at all. Raises MicrotomoError where it cannot be written."""
+        path = self.shard.path(folder)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_samples(
+            path, self.config, self.seed, self.shard, lambda count: advance(count / self.weight), self.threads
+        )
 
 
 def write_samples(
@@ -116,11 +132,6 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def default_workers() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _samples(config: DatasetConfig, seed: int, shard: Shard, threads: int) -> Iterator[Sample]:
     """Samples of a shard in order, made ahead by a few threads (the kernels release the interpreter)."""
     numbers = range(shard.start, shard.stop)
@@ -163,7 +174,7 @@ def _create(file: h5py.File, config: DatasetConfig, seed: int, shard: Shard) -> 
         "seed": seed,
         "split": shard.split,
         "stack": stack,
-        "contrast": config.contrast,
+        "contrast": config.forward,
         "noise": config.detector.relative_noise,
         "pixel_nm": config.pixel_nm,
     }
@@ -179,7 +190,8 @@ def _create(file: h5py.File, config: DatasetConfig, seed: int, shard: Shard) -> 
     )
     samples = file["entry"].create_group("samples")
     samples.attrs["NX_class"] = "NXcollection"
-    seeds = [layer_seeds(config, seed, shard.split, i) for i in range(shard.start, shard.stop)]
+    stream, layers = STREAMS[shard.split], len(stack.layers)
+    seeds = [layer_seeds(seed, stream, i, layers) for i in range(shard.start, shard.stop)]
     samples.create_dataset("layer_seeds", data=np.array(seeds, dtype=np.uint64))
     samples.create_dataset("split", data=np.full(count, shard.split, dtype="S10"))
     samples.create_dataset("kind", shape=(count,), dtype="S12")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from microtomo.inverse.misfit import Grid
+from microtomo.inverse.problem import Answer, Estimate, Problem
 from microtomo.registry import register
-from microtomo.solvers.labelling import Image, Prior
-from microtomo.solvers.problem import Answer, Estimate, Problem
-from microtomo.solvers.response import Grid
+from microtomo.solvers.spatial.labelling import Image, Prior
 from microtomo.voxels import thickness_to_volume
 
 _MOST_PIXELS = 520 * 520  # pixels of terraces solved in one piece
@@ -19,20 +19,27 @@ _TILE, _OVERLAP = 448, 64  # pixels a side of a tile, and those that it shares w
 
 @register(
     "map",
-    task="sem",
+    task="layers",
     citation="Rau & Reimer, Scanning 23 (2001) 235 (signal); sum-product belief propagation (Pearl 1988) over "
     "thickness levels learnt by a sparse mixture (Figueiredo & Jain 2002)",
 )
 def solve_map(
-    signal: Tensor, problem: Problem, *, jump: float = 2.0, most: float = 6.0, level_price: float = 12.0
+    signal: Tensor,
+    problem: Problem,
+    *,
+    jump: float = 2.0,
+    most: float = 6.0,
+    level_price: float = 12.0,
+    rounds: int = 3,
 ) -> Estimate:
     """Spatial maximum a posteriori: a discontinuity-preserving prior over thickness levels learnt from the scan.
 
     ``jump`` and ``most`` (in nats) price a step between neighbours by one level and by any number; ``level_price``
     is what a level must gain in likelihood to exist. Against the misfit, which knows the noise level, these prices
-    need no setting by hand.
+    need no setting by hand. ``rounds`` of messages pass over the final labelling (two more over continuous thickness);
+    a pixel has converged where the last of them changed next to nothing.
     """
-    prior = Prior(jump, most, level_price)
+    prior = Prior(jump, most, level_price, rounds)
     parts = [_solve(sample, problem, float(problem.noise[i]), prior) for i, sample in enumerate(signal)]
     return Estimate(*(torch.stack(field) for field in zip(*parts, strict=True)))
 
@@ -92,7 +99,7 @@ def _united(grids: list[Grid]) -> Grid:
             else:
                 groups.append([value])
         levels.append(torch.tensor([sum(g) / len(g) for g in groups], dtype=torch.float64))
-    return Grid(levels, grids[0].stack, grids[0].contrast)
+    return grids[0].with_levels(levels)
 
 
 def _joined(
@@ -105,21 +112,23 @@ def _joined(
     thickness, deviation = like.new_zeros((layers, height, width)), like.new_zeros((layers, height, width))
     volume = torch.zeros((answers[0][2].shape[0], height, width), dtype=torch.uint8, device=like.device)
     weight = like.new_zeros((height, width))
-    for (rows, columns), (d, sd, v, _) in zip(tiles, answers, strict=True):
+    converged = torch.ones((height, width), dtype=torch.bool, device=like.device)
+    for (rows, columns), (d, sd, v, done) in zip(tiles, answers, strict=True):
         depth = torch.minimum(_depth(rows, height, overlap)[:, None], _depth(columns, width, overlap)).to(like)
         if blend:
             thickness[:, rows, columns] += depth * d
             deviation[:, rows, columns] += depth * sd
             weight[rows, columns] += depth
+            converged[rows, columns] &= done
         else:
             wins = depth > weight[rows, columns]
             weight[rows, columns] = torch.where(wins, depth, weight[rows, columns])
-            for whole, part in ((thickness, d), (deviation, sd), (volume, v)):
-                whole[:, rows, columns] = torch.where(wins, part, whole[:, rows, columns])
+            for whole, part in ((thickness, d), (deviation, sd), (volume, v), (converged, done)):
+                whole[..., rows, columns] = torch.where(wins, part, whole[..., rows, columns])
     if blend:
         thickness, deviation = thickness / weight, deviation / weight
         volume = thickness_to_volume(thickness, problem.depth, problem.voxel_nm, problem.rule)
-    return thickness, deviation, volume, torch.ones((height, width), dtype=torch.bool, device=like.device)
+    return thickness, deviation, volume, converged
 
 
 def _depth(span: slice, size: int, overlap: int) -> Tensor:

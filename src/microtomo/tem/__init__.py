@@ -1,5 +1,1 @@
-"""Segmenters of transmission electron micrographs, one a file; importing this room registers them all."""
-
-from microtomo.tem import bragg, local_std, unet
-
-__all__ = ["bragg", "local_std", "unet"]
+"""Micrographs: what segmenters share, and a folder a task with its synthetic images, filters and measurements."""

@@ -7,21 +7,21 @@ Random folds put images of one session on both sides; grouped folds say what to 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError, nearest
-from microtomo.metrics import MaskScores, mask_scores
-from microtomo.registry import list_methods
-from microtomo.tem.micrographs import read_mask, read_micrograph
-from microtomo.tem.segmentation import Segmentation
+from microtomo.errors import MicrotomoError, naming, nearest
+from microtomo.io.micrographs import read_micrograph
+from microtomo.registry import get_task, list_methods
+from microtomo.tem.segmentation import DEFAULT_TASK, Segmentation, given_labels
 from microtomo.tem.thresholds import Fitting, fitted_methods
 
 Segmenter = Callable[[np.ndarray], Segmentation]
 Trainer = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Segmenter]
-"""Trains on images (y, x) and masks (y, x), and sees nothing else; returns the trained segmenter."""
+"""Trains on images (y, x) and labels (y, x), and sees nothing else; returns the trained segmenter."""
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Indices of the images to train on, and of those held out."""
@@ -34,11 +34,12 @@ _LABEL = "_LABEL"
 
 @dataclass(frozen=True)
 class Labelled:
-    """Micrographs (y, x) with masks (y, x) of their contaminant and their file names without suffix."""
+    """Micrographs (y, x) with the labels (y, x) of a task's classes and their file names without suffix."""
 
     images: tuple[np.ndarray, ...]
-    masks: tuple[np.ndarray, ...]
+    labels: tuple[np.ndarray, ...]
     names: tuple[str, ...]
+    task: str = DEFAULT_TASK
 
     def __len__(self) -> int:
         return len(self.names)
@@ -49,10 +50,11 @@ class Labelled:
         return tuple(name[:DATE] for name in self.names)
 
 
-def read_labelled(folder: str | Path) -> Labelled:
-    """All images ``NAME.*`` of a folder, or of ``images`` in it, that have a ``NAME_LABEL.*`` (0, and not 0) beside.
+def read_labelled(folder: str | Path, task: str = DEFAULT_TASK) -> Labelled:
+    """All images ``NAME.*`` of a folder, or of ``images`` in it, with a ``NAME_LABEL.*`` beside.
 
-    Raises MicrotomoError where there are none or a label does not fit its image.
+    A label image holds 0, and not 0 for a task of two classes, else the numbers of the classes. Raises
+    MicrotomoError where there are none or a label does not fit its image.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -60,14 +62,16 @@ def read_labelled(folder: str | Path) -> Labelled:
     labels = sorted(folder.glob(f"*{_LABEL}.*")) or sorted((folder / "images").glob(f"*{_LABEL}.*"))
     if not labels:
         raise MicrotomoError(f"{folder}: holds no labels: each image NAME.png needs a NAME{_LABEL}.png beside it")
-    images, masks = [], []
+    images, labelled = [], []
     for label in labels:
         path = label.with_name(label.name.replace(_LABEL, ""))
         images.append(read_micrograph(path).image)
-        masks.append(read_mask(label))
-        if images[-1].shape != masks[-1].shape:
-            raise MicrotomoError(f"{label}: is {masks[-1].shape} but the image is {images[-1].shape} pixels")
-    return Labelled(tuple(images), tuple(masks), tuple(label.stem.replace(_LABEL, "") for label in labels))
+        with naming(label):
+            labelled.append(given_labels(read_micrograph(label).image, get_task(task)).labels)
+        if images[-1].shape != labelled[-1].shape:
+            raise MicrotomoError(f"{label}: is {labelled[-1].shape} but the image is {images[-1].shape} pixels")
+    names = tuple(label.stem.replace(_LABEL, "") for label in labels)
+    return Labelled(tuple(images), tuple(labelled), names, task)
 
 
 def random_folds(count: int, folds: int = 5, seed: int = 0) -> list[Fold]:
@@ -90,13 +94,14 @@ def grouped_folds(groups: Sequence[str], folds: int = 5, seed: int = 0) -> list[
 
 @dataclass(frozen=True)
 class Outcome:
-    """Cross-validated masks, in the order of the data, with their scores: pooled over all pixels, and by image."""
+    """Cross-validated labels, in the order of the data, with their scores by the task's metric: pooled over all
+    pixels, and by image with their mean and standard deviation."""
 
-    masks: tuple[np.ndarray, ...]
-    pooled: MaskScores
-    mean: MaskScores
-    deviation: MaskScores
-    per_image: tuple[MaskScores, ...]
+    labels: tuple[np.ndarray, ...]
+    pooled: Any
+    mean: Any
+    deviation: Any
+    per_image: tuple[Any, ...]
 
 
 def cross_validate(
@@ -107,39 +112,48 @@ def cross_validate(
 ) -> Outcome:
     """Train on each fold's training images alone and segment its held-out ones.
 
-    ``progress`` is told how many images each finished fold held. Mean and standard deviation over images leave out
+    ``progress`` is called with how many images each finished fold held. Mean and deviation over images leave out
     those where a score is not defined (an image without contaminant has no recall).
     """
-    found: dict[int, np.ndarray] = {}
+    predicted: dict[int, np.ndarray] = {}
     for training, held in folds:
         if set(training) & set(held):
             raise MicrotomoError("a fold trains on what it holds out: give disjoint indices")
-        segmenter = train([data.images[i] for i in training], [data.masks[i] for i in training])
+        segmenter = train([data.images[i] for i in training], [data.labels[i] for i in training])
         for i in held:
-            if i in found:
+            if i in predicted:
                 raise MicrotomoError(f"{data.names[i]} is held out by two folds: give each image to one")
-            found[int(i)] = segmenter(data.images[i]).mask
+            predicted[int(i)] = segmenter(data.images[i]).labels
         progress(len(held))
-    order = sorted(found)
+    order = sorted(predicted)
     if not order:
         raise MicrotomoError("no fold holds out an image: there is nothing to score")
-    return outcome([found[i] for i in order], [data.masks[i] for i in order])
+    return outcome([predicted[i] for i in order], [data.labels[i] for i in order], data.task)
 
 
-def outcome(masks: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> Outcome:
-    """Scores of masks (y, x) against their labels (y, x)."""
-    pooled = mask_scores(np.concatenate([m.ravel() for m in masks]), np.concatenate([t.ravel() for t in truths]))
-    each = tuple(mask_scores(m, t) for m, t in zip(masks, truths, strict=True))
-    names = [f.name for f in fields(MaskScores)]
-    defined = {name: _defined([getattr(scores, name) for scores in each]) for name in names}
-    mean = MaskScores(**{name: float(np.mean(v)) if len(v) else float("nan") for name, v in defined.items()})
-    deviation = MaskScores(**{name: float(np.std(v)) if len(v) else float("nan") for name, v in defined.items()})
-    return Outcome(tuple(masks), pooled, mean, deviation, each)
+def outcome(labels: Sequence[np.ndarray], truths: Sequence[np.ndarray], task: str = DEFAULT_TASK) -> Outcome:
+    """Scores of labels (y, x) against the truth (y, x), by the metric of their task."""
+    known = get_task(task)
+    classes = [label.name for label in known.classes]
+    predicted, true = ([np.asarray(each, dtype=np.uint8) for each in images] for images in (labels, truths))
+    whole = [np.concatenate([each.ravel() for each in images]) for images in (predicted, true)]
+    pooled = known.metric.score(whole[0], whole[1], classes)
+    each = tuple(known.metric.score(p, t, classes) for p, t in zip(predicted, true, strict=True))
+    return Outcome(tuple(labels), pooled, average(each, np.mean), average(each, np.std), each)
 
 
-def _defined(values: Sequence[float]) -> np.ndarray:
-    array = np.array(values)
-    return np.asarray(array[np.isfinite(array)])
+def average(scores: Sequence[Any], how: Callable[[Any], Any] = np.mean) -> Any:
+    """Scores of one kind as one: each number is the average of those that are defined (no NaN), NaN where none is."""
+
+    def of(values: Sequence[Any]) -> Any:
+        if isinstance(values[0], list):
+            return [of(column) for column in zip(*values, strict=True)]
+        if not isinstance(values[0], float):
+            return values[0]
+        defined = [value for value in values if np.isfinite(value)]
+        return float(how(defined)) if defined else float("nan")
+
+    return replace(scores[0], **{f.name: of([getattr(s, f.name) for s in scores]) for f in fields(scores[0])})
 
 
 def _enough(count: int, folds: int, what: str) -> None:

@@ -8,70 +8,149 @@ from typing import Any
 import numpy as np
 
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.registry import get_method
+from microtomo.registry import Method, Preparation, Task, best_shipped, get_method, get_task
 from microtomo.scan import Array, as_tensor
-
-SMALLEST = 32
-"""Pixels along the shorter side, below which there is no lattice to measure."""
-
-WORKING_SIDE = 256
-"""Pixels along the shorter side that the published images were reduced to, and that the methods' lengths refer to."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A micrograph split in two: ``mask`` (y, x) is True where the class in question (contaminant) is.
+    """A micrograph split into the classes of a task.
 
-    ``probability`` (y, x) lies in 0..1, and the mask is where it exceeds 0.5. Filters give score / (score +
-    threshold), which orders pixels but is not calibrated; networks give theirs. ``uncertainty`` (y, x) is the standard
-    deviation of the probability where a method has one. ``method`` and ``options`` say how it was made.
+    ``labels`` (y, x) uint8 number the task's classes, ``probabilities`` (c, y, x) float32 lie in 0..1 and add up to 1.
+    Filters give score / (score + threshold), which orders pixels but is not calibrated; networks give theirs.
+    ``uncertainty`` (y, x) is the standard deviation of the probability of a pixel's label where a method has one.
+    ``method`` and ``options`` say where it comes from.
     """
 
-    mask: np.ndarray
-    probability: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
     method: str
     options: dict[str, Any] = field(default_factory=dict)
     uncertainty: np.ndarray | None = None
 
+    @classmethod
+    def of_mask(
+        cls,
+        mask: np.ndarray,
+        probability: np.ndarray,
+        method: str,
+        options: dict[str, Any] | None = None,
+        uncertainty: np.ndarray | None = None,
+    ) -> Segmentation:
+        """Two classes: label 1 where ``mask`` (y, x) is True, and the ``probability`` (y, x) of that class."""
+        probabilities = np.empty((2, *probability.shape), dtype=np.float32)
+        np.subtract(1, probability, out=probabilities[0])
+        probabilities[1] = probability
+        return cls(mask.astype(np.uint8), probabilities, method, options or {}, uncertainty)
+
     @property
-    def covered(self) -> float:
-        """Share of the pixels inside the mask."""
-        return float(self.mask.mean())
+    def mask(self) -> np.ndarray:
+        """Of two classes: where label 1 is (y, x), bool. Raises MicrotomoError for more classes."""
+        self._only_two("labels")
+        return self.labels > 0
+
+    @property
+    def probability(self) -> np.ndarray:
+        """Of two classes: the probability (y, x) of label 1. Raises MicrotomoError for more classes."""
+        self._only_two("probabilities")
+        return np.asarray(self.probabilities[1])
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share of the pixels of each class."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.probabilities))
+        return tuple(float(count) / self.labels.size for count in counts)
+
+    def _only_two(self, instead: str) -> None:
+        if len(self.probabilities) != 2:
+            raise MicrotomoError(f"{self.method} tells {len(self.probabilities)} classes apart: take its {instead}")
 
 
-def segment(image: Array, method: str = "bragg", *, binning: int | None = None, **options: Any) -> Segmentation:
-    """Segment a micrograph (y, x) of raw counts with a registered method of task ``tem``.
+def segment(
+    image: Array,
+    method: str | None = None,
+    *,
+    task: str | None = None,
+    binning: int | None = None,
+    **options: Any,
+) -> Segmentation:
+    """Segment a micrograph (y, x) of raw counts.
 
-    An image of 512 pixels or more along its shorter side is binned by a whole number to between 256 and 511, as the
-    published images were; the result comes in the image's own size. ``binning`` overrides the number (1: none).
-    Raises MicrotomoError for an image that is no micrograph, a method of another task and options it does not have.
+    ``method`` names a registered one, else it is the best that comes with the package for ``task`` (contaminant if not
+    given). A large image is binned by a whole number to the task's working size, and the result comes in the image's
+    own size; ``binning`` overrides the number (1: none). Raises MicrotomoError for an image that is no micrograph, a
+    method of another task and options that it does not have.
     """
-    pixels = checked(image)
-    chosen = get_method(method)
-    if chosen.task != "tem":
-        raise MicrotomoError(f"method {method!r} is for {chosen.task}, not for micrographs: see `microtomo models`")
-    n = max(1, min(pixels.shape) // WORKING_SIDE) if binning is None else binning
-    if n < 1 or min(pixels.shape) // n < SMALLEST:
-        raise MicrotomoError(
-            f"binning {n} leaves {min(pixels.shape) // max(n, 1)} pixels: choose 1 to {min(pixels.shape) // SMALLEST}"
-        )
+    chosen = segmenter(method, task)
+    preparation = preparation_of(get_task(chosen.task))
+    pixels = checked(image, preparation.smallest_px)
+    n = _binning(pixels, preparation) if binning is None else binning
+    if n < 1 or min(pixels.shape) // n < preparation.smallest_px:
+        most = min(pixels.shape) // preparation.smallest_px
+        raise MicrotomoError(f"binning {n} leaves {min(pixels.shape) // max(n, 1)} pixels: choose 1 to {most}")
     for name in options:
         if name not in chosen.options:
-            raise MicrotomoError(f"method {method!r} has no option {name!r}; {nearest(name, chosen.options)}")
-    found: Segmentation = chosen.run(binned(pixels, n), **options)
+            raise MicrotomoError(f"method {chosen.name!r} has no option {name!r}; {nearest(name, chosen.options)}")
+    small: Segmentation = chosen.run(binned(pixels, n), **options)
     if n == 1:
-        return found
+        return small
     return Segmentation(
-        enlarged(found.mask, n, pixels.shape),
-        enlarged(found.probability, n, pixels.shape),
-        found.method,
-        {**found.options, "binning": n},
-        None if found.uncertainty is None else enlarged(found.uncertainty, n, pixels.shape),
+        enlarged(small.labels, n, pixels.shape),
+        np.stack([enlarged(probability, n, pixels.shape) for probability in small.probabilities]),
+        small.method,
+        {**small.options, "binning": n},
+        None if small.uncertainty is None else enlarged(small.uncertainty, n, pixels.shape),
     )
 
 
-def checked(image: Array) -> np.ndarray:
-    """The image as a float32 array (y, x). Raises MicrotomoError where it is no grey micrograph or holds nothing."""
+DEFAULT_TASK = "contaminant"
+"""What is looked for where neither task nor method is given."""
+
+
+def segmenter(method: str | None = None, task: str | None = None) -> Method:
+    """The method of that name, else the best that comes with the package for the task. Raises MicrotomoError for a
+    method or task that is not for micrographs, and a method of another task."""
+    chosen = get_method(method, task) if method else best_shipped(get_task(task or DEFAULT_TASK).name)
+    if get_task(chosen.task).input != "micrograph":
+        raise MicrotomoError(
+            f"method {chosen.name!r} is for task {chosen.task}, not for micrographs: use `microtomo reconstruct`"
+        )
+    return chosen
+
+
+def preparation_of(task: Task) -> Preparation:
+    """How the images of a task are prepared."""
+    if task.preparation is None:
+        raise MicrotomoError(f"task {task.name} does not say how its images are prepared: give it a Preparation")
+    return task.preparation
+
+
+def _binning(pixels: np.ndarray, preparation: Preparation) -> int:
+    side = preparation.working_side_px
+    return 1 if side is None else max(1, min(pixels.shape) // side)
+
+
+def given_labels(labels: np.ndarray, task: Task) -> Segmentation:
+    """Labels (y, x) of a task as a segmentation that is sure of them.
+
+    Of two classes whatever is not 0 is label 1; of more, values are labels 0, 1, ..., or, where there are only 0 and
+    255, a mask of label 1. Raises MicrotomoError for labels that the task does not have.
+    """
+    values, count = np.asarray(labels), len(task.classes)
+    numbers = np.unique(values)
+    if count == 2 or set(numbers) <= {0, 255}:
+        values = values != 0
+    elif numbers[0] < 0 or numbers[-1] >= count or not np.array_equal(numbers, np.rint(numbers)):
+        names = ", ".join(f"{k} {label.name}" for k, label in enumerate(task.classes))
+        raise MicrotomoError(f"labels {numbers[0]:g} to {numbers[-1]:g} are not those of task {task.name} ({names})")
+    whole = values.astype(np.uint8)
+    probabilities = np.stack([whole == k for k in range(count)]).astype(np.float32)
+    return Segmentation(whole, probabilities, "given")
+
+
+def checked(image: Array, smallest_px: int = 1) -> np.ndarray:
+    """The image as a float32 array (y, x). Raises MicrotomoError where it is no grey micrograph, holds nothing, or is
+    smaller than ``smallest_px`` a side."""
     pixels = np.ascontiguousarray(as_tensor(image).detach().cpu().numpy(), dtype=np.float32)
     if pixels.size == 0:
         raise MicrotomoError("the image is empty: give one with pixels")
@@ -79,9 +158,10 @@ def checked(image: Array) -> np.ndarray:
         raise MicrotomoError("is a colour (RGB) image: export the micrograph itself as grey values, not a screenshot")
     if pixels.ndim != 2:
         raise MicrotomoError(f"a micrograph is (y, x); got shape {pixels.shape}: give one image at a time")
-    if min(pixels.shape) < SMALLEST:
+    if min(pixels.shape) < smallest_px:
         raise MicrotomoError(
-            f"the image is {pixels.shape[0]} x {pixels.shape[1]} pixels: at least {SMALLEST} x {SMALLEST} are needed"
+            f"the image is {pixels.shape[0]} x {pixels.shape[1]} pixels: at least {smallest_px} x {smallest_px} are "
+            "needed"
         )
     finite = np.isfinite(pixels)
     if not finite.all():

@@ -45,7 +45,7 @@ def by_threshold(score: np.ndarray, threshold: float, method: str, options: dict
     """Segmentation (y, x) from a score (y, x): the mask is where it exceeds the threshold."""
     if not threshold > 0:
         raise MicrotomoError(f"mask_threshold {threshold:g}: must be positive, in units of the normalised image")
-    return Segmentation(score > threshold, score / (score + np.float32(threshold)), method, options)
+    return Segmentation.of_mask(score > threshold, score / (score + np.float32(threshold)), method, options)
 
 
 def fitted_by(method: str, *, threshold: str, grid: Mapping[str, tuple[float, ...]]) -> Callable[[Score], Score]:
@@ -58,9 +58,9 @@ def fitted_by(method: str, *, threshold: str, grid: Mapping[str, tuple[float, ..
     return add
 
 
-def fitted_methods() -> list[str]:
-    """Names of the methods that ``fit`` knows."""
-    return sorted(_FILTERS)
+def fitted_methods(task: str | None = None) -> list[str]:
+    """Names of the methods that ``fit`` knows, all or those of a task."""
+    return [name for name in sorted(_FILTERS) if task in (None, get_method(name).task)]
 
 
 def fit(method: str, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from microtomo.output import whole_file
+from microtomo.io.atomic import whole_file
 
 
 def draw_curves(rows: Sequence[Mapping[str, str]], picture: Path, name: str, metric: str, score: str) -> None:

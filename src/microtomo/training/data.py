@@ -1,4 +1,4 @@
-"""Scans to train on: simulated as training goes, or read from a data set."""
+"""From a task's samples to batches: which numbers each device and each epoch get."""
 
 from __future__ import annotations
 
@@ -7,49 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from microtomo.materials import Stack
-from microtomo.simulate.attenuation import backscatter
-from microtomo.simulate.detector import Detector
-from microtomo.simulate.seeds import KIND, NOISE, derive_seed
-from microtomo.simulate.simulation import record
-from microtomo.simulate.structures import make_structure
-from microtomo.training.batch import Batch
-from microtomo.training.config import TrainConfig
-from microtomo.training.stored import StoredScans
-
-TRAIN, VALIDATION = 0, 1
-
-
-class SimulatedScans(Dataset[Batch]):
-    """Sample i of a split depends on (configuration, seed, split, i) alone; there is no last one."""
-
-    def __init__(self, config: TrainConfig, split: int) -> None:
-        self.config, self.split = config, split
-
-    def __getitem__(self, i: int) -> Batch:
-        data, stack, seed = self.config.data, self.config.network.stack, self.config.seed
-        draw = np.random.Generator(np.random.Philox(key=derive_seed(seed, self.split, i, KIND)))
-        weights = np.array(list(data.structures.values()))
-        kind = list(data.structures)[int(draw.choice(len(weights), p=weights / weights.sum()))]
-        noise = data.noise
-        if self.split == TRAIN and draw.uniform() >= data.noise_share:
-            low, high = data.noise_range
-            noise = low * (high / low) ** draw.uniform()
-        seeds = [derive_seed(seed, self.split, i, k) for k in range(len(stack.layers))]
-        thickness = make_structure(stack, kind, seeds, data.height, data.width)
-        noise_seed = derive_seed(seed, self.split, i, NOISE) >> 1  # tensors hold signed numbers
-        return Batch(torch.empty(0), thickness, torch.tensor(noise), torch.tensor(noise_seed))
+from microtomo.training.config import RunConfig
+from microtomo.training.task import TrainingTask
 
 
 class Consecutive(Sampler[int]):
     """Numbers ``first + rank``, ``first + rank + world``, ... of one epoch, for one of ``world`` devices."""
 
-    def __init__(self, first: int, count: int, rank: int, world: int) -> None:
+    def __init__(self, first: int, count: int, rank: int = 0, world: int = 1) -> None:
         self.numbers = range(first + rank, first + count // world * world, world)
 
     def __iter__(self) -> Iterator[int]:
@@ -59,71 +27,42 @@ class Consecutive(Sampler[int]):
         return len(self.numbers)
 
 
-class ScanData(pl.LightningDataModule):
-    """Batches of the configuration; simulation runs on the device that trains."""
+class RunData(pl.LightningDataModule):
+    """Batches of a task; what is costly runs on the device that trains."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, task: TrainingTask) -> None:
         super().__init__()
-        self.config = config
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """What the weights' card tells of the data."""
-        return self.config.data.model_dump(mode="json")
+        self.task = task
+        self.config: RunConfig = task.config
 
     @property
     def steps_of_epoch(self) -> int:
         """Optimiser steps of one epoch on each device."""
-        config = self.config
-        count = config.data.epoch
-        if config.data.path is not None:
-            count = min(count, len(StoredScans(config, "train", 0)))
-        each = max(1, count // config.devices)
-        return math.ceil(each / min(config.optimiser.batch, each))
+        each = max(1, len(self.task.samples(0)[1]) // self.config.devices)
+        return math.ceil(each / min(self.config.optimiser.batch, each))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """One epoch of fresh samples: made anew each epoch, so that it starts where the last one ended."""
+        """One epoch of samples: a loader of its own each epoch, which starts where the last one ended."""
         assert self.trainer is not None
-        config, epoch = self.config, self.trainer.current_epoch
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        if config.data.path is None:
-            fresh = Consecutive(epoch * config.data.epoch, config.data.epoch, rank, world)
-            return self._loader(SimulatedScans(config, TRAIN), fresh)
-        source = StoredScans(config, "train", epoch)
-        return self._loader(source, Consecutive(0, min(len(source), config.data.epoch), rank, world))
+        samples, numbers = self.task.samples(self.trainer.current_epoch)
+        order = Consecutive(numbers.start, len(numbers), self.trainer.global_rank, self.trainer.world_size)
+        return self._loader(samples, order, self.config.optimiser.batch)
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The validation samples, the same every time."""
-        assert self.trainer is not None
-        config = self.config
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        if config.data.path is None:
-            return self._loader(SimulatedScans(config, VALIDATION), Consecutive(0, config.data.validation, rank, world))
-        source = StoredScans(config, "validation", 0)
-        return self._loader(source, Consecutive(0, min(len(source), config.data.validation), rank, world))
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """The samples kept apart, the same every time."""
+        if not self.config.validates:
+            return []
+        samples, numbers = self.task.held_out()
+        batch = self.task.validation_batch or self.config.optimiser.batch
+        return self._loader(samples, Consecutive(numbers.start, len(numbers)), batch)
 
-    def _loader(self, source: Dataset[Batch], sampler: Sampler[int]) -> DataLoader[Any]:
-        return DataLoader(
-            source,
-            batch_size=min(self.config.optimiser.batch, max(1, len(sampler))),  # type: ignore[arg-type]
-            sampler=sampler,
-            num_workers=self.config.data.workers,
-            drop_last=False,
-        )
+    def _loader(self, samples: Any, order: Consecutive, batch: int) -> DataLoader[Any]:
+        size = min(batch, max(1, len(order)))
+        return DataLoader(samples, batch_size=size, sampler=order, num_workers=self.config.data.workers)
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Simulates the scans, and turns each sample by one of the eight symmetries of the square."""
-        batch = Batch(*batch)
-        network = self.config.network
-        signal = batch.signal
-        if signal.numel() == 0:
-            signal = simulate(batch.thickness, batch.noise, batch.seed, network.stack, network.contrast)
-        thickness = batch.thickness
-        if self.config.data.symmetries and self.trainer is not None and self.trainer.training:
-            turns = (batch.seed % 8).tolist()
-            signal = torch.stack([turned(s, t) for s, t in zip(signal, turns, strict=True)])
-            thickness = torch.stack([turned(d, t) for d, t in zip(thickness, turns, strict=True)])
-        return Batch(signal, thickness, batch.noise, batch.seed)
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """What the task does to a batch on its device."""
+        return self.task.prepared(batch, self.trainer is not None and self.trainer.training)
 
 
 def turned(image: Tensor, symmetry: int) -> Tensor:
@@ -132,22 +71,3 @@ def turned(image: Tensor, symmetry: int) -> Tensor:
         symmetry = (symmetry & 1) * 2 + (symmetry & 4)
     image = image.rot90(symmetry % 4, (-2, -1))
     return image.flip(-1) if symmetry >= 4 else image
-
-
-def simulate(thickness: Tensor, noise: Tensor, seeds: Tensor, stack: Stack, contrast: str) -> Tensor:
-    """Scans (n, e, y, x) of thickness maps (n, l, y, x) [nm] with relative noise (n,), on their device.
-
-    On the CPU each sample is what :func:`microtomo.simulate.simulation.record` gives for its seed; on another device
-    the noise comes from that device's generator, seeded by the batch's first seed.
-    """
-    if thickness.device.type == "cpu":
-        return torch.stack(
-            [
-                record(d, stack, contrast, Detector(noise=float(s)), int(seed))
-                for d, s, seed in zip(thickness, noise, seeds, strict=True)
-            ]
-        )
-    signal = backscatter(thickness, stack, contrast)
-    generator = torch.Generator(thickness.device).manual_seed(int(seeds[0]) % 2**63)
-    normal = torch.randn(signal.shape, generator=generator, device=signal.device, dtype=signal.dtype)
-    return signal * (1 + noise[:, None, None, None] * normal)

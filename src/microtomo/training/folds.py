@@ -9,28 +9,30 @@ from pathlib import Path
 
 import numpy as np
 
-from microtomo.models.weights import network_of
-from microtomo.output import writing
+from microtomo.io.atomic import writing
+from microtomo.models.micrographs.network import SegmenterNetwork, run
+from microtomo.models.weights import load_network
 from microtomo.tem.protocol import Segmenter, trained_by
 from microtomo.tem.segmentation import Segmentation
-from microtomo.tem.unet import ARCHITECTURES, SEGMENTERS, run
-from microtomo.training.pairs import Pairs, load_segmenter_run
-from microtomo.training.run import train
+from microtomo.training.images import LabelledImages
+from microtomo.training.run import run_training
+from microtomo.training.task import load_run
 
 SYMMETRIES = 8
+"""Symmetries of the square over which a trained network is averaged: all."""
 
 _COMMON = ("precision=bf16-mixed",)
 _PUBLISHED = (*_COMMON, "dice=0", "optimiser.learning_rate=7e-4", "optimiser.weight_decay=0", "optimiser.batch=4")
 _SYNTHETIC = ("seed=21", "data.synthetic=500", "data.epoch=1000")
 
-FIRST = {
+FIRST: dict[str, tuple[str, ...]] = {
     "graphene-unet": (*_COMMON, *_SYNTHETIC, "epochs=8", "optimiser.warmup=50", "optimiser.average=0.99"),
     "graphene-unet-7": (*_PUBLISHED, *_SYNTHETIC, "epochs=3"),
     "graphene-unet-9": (*_PUBLISHED, *_SYNTHETIC, "epochs=3"),
 }
 """Settings of the first stage, on synthetic images alone, once for all folds."""
 
-THEN = {
+THEN: dict[str, tuple[str, ...]] = {
     "graphene-unet": (*_COMMON, "epochs=4", "optimiser.learning_rate=5e-4"),
     "graphene-unet-7": (*_PUBLISHED, "epochs=4"),
     "graphene-unet-9": (*_PUBLISHED, "epochs=4"),
@@ -58,11 +60,12 @@ class FoldTrainer:
         """Train on these images (y, x) and masks (y, x) alone, or on none; returns the trained segmenter."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        weights = train(load_segmenter_run(self.name, None, self.first), self.folder / f"{self.name}-first")
+        weights = run_training(load_run(self.name, None, self.first), self.folder / f"{self.name}-first")
         if images:
-            config = load_segmenter_run(self.name, None, self.then, start=str(weights))
-            weights = train(config, self.folder / f"{self.name}-{_digest(images, masks)}", Pairs(images, masks))
-        network = network_of(weights, SEGMENTERS)
+            config = load_run(self.name, None, self.then, start=str(weights))
+            folder = self.folder / f"{self.name}-{_digest(images, masks)}"
+            weights = run_training(config, folder, LabelledImages(images, masks))
+        network = load_network(weights, SegmenterNetwork)
 
         def segmenter(image: np.ndarray) -> Segmentation:
             return run(network, image, SYMMETRIES, {})
@@ -72,12 +75,12 @@ class FoldTrainer:
 
 def _digest(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> str:
     """What tells one choice of images from another: 12 digits."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for image, mask in zip(images, masks, strict=True):
-        found.update(np.ascontiguousarray(image, dtype=np.float32).tobytes())
-        found.update(np.ascontiguousarray(mask, dtype=bool).tobytes())
-    return found.hexdigest()[:12]
+        digest.update(np.ascontiguousarray(image, dtype=np.float32).tobytes())
+        digest.update(np.ascontiguousarray(mask, dtype=np.uint8).tobytes())
+    return digest.hexdigest()[:12]
 
 
-for _name in ARCHITECTURES:
+for _name in FIRST:
     trained_by(_name)(lambda folder, name=_name: FoldTrainer(name, folder))  # type: ignore[misc]

@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from microtomo.metrics import voxel_scores
-from microtomo.models.network import SemNetwork
-from microtomo.models.weights import start_from
-from microtomo.solvers.problem import Problem
-from microtomo.training.batch import Batch
-from microtomo.training.calibrate import calibrate
-from microtomo.training.config import RunConfig, TrainConfig
-from microtomo.training.losses import loss_of
-from microtomo.voxels import thickness_to_volume
+from microtomo.models.architectures import build_network
+from microtomo.training.config import OptimiserConfig
+from microtomo.training.task import TrainingTask
 
 
 class RunModule(pl.LightningModule):
-    """A network of whatever task in training: how its weights move over ``steps`` steps.
+    """The network of a task in training: how its weights move over ``steps`` steps.
 
-    It logs ``loss``, ``validation_loss`` and ``validation_METRIC``, the one that its configuration names.
+    It logs ``loss``, ``validation_loss`` and ``validation_METRIC``, the one that its configuration names. Validation
+    sees the averaged weights.
     """
 
-    network: nn.Module
-
-    def __init__(self, config: RunConfig, steps: int) -> None:
+    def __init__(self, task: TrainingTask, steps: int) -> None:
         super().__init__()
-        self.settings, self.steps = config.optimiser, steps
+        self.task, self.steps = task, steps
+        self.settings: OptimiserConfig = task.config.optimiser
+        self.network = build_network(task.config.network)
+        self.counts: Tensor | None = None
 
-    def start_from(self, path: Path) -> None:
-        """Take over what fits of a weights file."""
-        raise NotImplementedError
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        """Loss of one batch."""
+        loss = self.task.loss(self.network, batch)
+        self.log("loss", loss.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch[0]))
+        return loss
 
-    def finish(self) -> None:
-        """Set what is measured once the weights are final."""
+    def on_validation_epoch_start(self) -> None:
+        self.counts = None
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        """Loss and counts of one batch."""
+        loss, counts = self.task.assess(self.network, batch)
+        self.counts = counts if self.counts is None else self.counts + counts
+        self.log("validation_loss", loss, on_epoch=True, batch_size=len(batch[0]), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        assert self.counts is not None
+        score = self.task.score(self.counts).to(self.device, torch.float32)
+        self.log(f"validation_{self.task.run.metric}", score, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
         """AdamW, linear warm-up, cosine to zero."""
@@ -54,43 +62,3 @@ class RunModule(pl.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-class Training(RunModule):
-    """A network for scans. Validation scores the averaged weights by voxel mIoU (published protocol)."""
-
-    network: SemNetwork
-
-    def __init__(self, config: TrainConfig, steps: int) -> None:
-        super().__init__(config, steps)
-        self.config = config
-        self.network = SemNetwork(config.network)
-
-    def start_from(self, path: Path) -> None:
-        start_from(self.network, path)
-
-    def finish(self) -> None:
-        calibrate(self.network, self.config)
-
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Loss of one batch."""
-        batch = Batch(*batch)
-        outputs = self.network.supervised(batch.signal, batch.noise)
-        loss = loss_of(self.network, outputs, batch.thickness, self.config.optimiser.layer_weights)
-        self.log("loss", loss.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.noise))
-        return loss
-
-    def validation_step(self, batch: Batch, index: int) -> None:
-        """mIoU and loss of one batch."""
-        batch = Batch(*batch)
-        network = self.config.network
-        problem = Problem(network.stack, network.contrast, batch.noise.cpu(), network.depth, network.voxel_nm)
-        with torch.autocast(batch.signal.device.type, enabled=False):  # as reconstruct does it
-            found = self.network.estimate(batch.signal, problem)
-        truth = thickness_to_volume(batch.thickness, network.depth, network.voxel_nm)
-        classes = ["empty", *network.stack.symbols]
-        miou = voxel_scores(found.volume.cpu(), truth.cpu(), classes).miou
-        count = len(batch.noise)
-        self.log("validation_miou", miou, prog_bar=True, on_epoch=True, batch_size=count, sync_dist=True)
-        loss = loss_of(self.network, self.network.supervised(batch.signal, batch.noise), batch.thickness)
-        self.log("validation_loss", loss, on_epoch=True, batch_size=count, sync_dist=True)

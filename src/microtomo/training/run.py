@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,82 +14,140 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
-from microtomo.models.weights import save_weights
-from microtomo.output import machine, whole_file, writing
-from microtomo.training.config import RunConfig, TrainConfig
+from microtomo.io.atomic import machine, writing
+from microtomo.io.folders import claim_folder
+from microtomo.models.weights import save_weights, shipped_weights, start_from
+from microtomo.training import checkpoints
+from microtomo.training.config import SHIPPED, RunConfig
 from microtomo.training.curves import draw_curves
-from microtomo.training.data import ScanData
-from microtomo.training.module import RunModule, Training
-from microtomo.training.pairs import PairData, Pairs, SegmenterRun
-from microtomo.training.progress import TABLE, Told, read_table
-from microtomo.training.segmenting import SegmenterTraining
+from microtomo.training.data import RunData
+from microtomo.training.module import RunModule
+from microtomo.training.progress import TABLE, RunProgress, read_table
+from microtomo.training.task import load_run, training_task
 
 WEIGHTS, CONFIG, CHECKPOINTS = "weights.safetensors", "config.json", "checkpoints"
 
 
-class _WholeFiles(TorchCheckpointIO):
-    """Checkpoints under a temporary name first: a killed run leaves the one before."""
+def train(architecture: str, folder: str | Path, config: str | Path | None = None, **settings: Any) -> Path:
+    """Train a network, or go on where the same run was interrupted.
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        temporary = f"{path}.part"
-        super().save_checkpoint(checkpoint, temporary, storage_options)
-        os.replace(temporary, path)
+    Parameters
+    ----------
+    architecture
+        Name of a network, such as ``unet`` or ``graphene-unet``.
+    folder
+        Folder of the run, see :func:`run_training`.
+    config
+        TOML file with settings.
+    settings
+        Settings that override those of the file, with two underlines for a dot: ``epochs=3``, ``network__width=24``,
+        ``data__folder="images"``.
+
+    Returns
+    -------
+    Path of the weights, which serve ``reconstruct`` or ``segment`` as ``weights``.
+
+    Raises
+    ------
+    MicrotomoError
+        For unknown networks and settings, and as :func:`run_training`.
+    """
+    return run_training(load_run(architecture, config, **settings), folder)
 
 
-def train(config: RunConfig, folder: str | Path, pairs: Pairs | None = None) -> Path:
-    """Train a network, or go on where the same run was interrupted; returns the path of its weights.
+def run_training(config: RunConfig, folder: str | Path, images: Any = None) -> Path:
+    """Train the network of a configuration, or go on where the same run was interrupted; returns its weights' path.
 
     ``folder`` holds config.json, checkpoints, metrics.csv, TensorBoard logs, learning_curve.png and at the end
-    weights.safetensors. ``pairs`` are images with masks for a segmenter, instead of those of its
-    ``data.folder``. The weights are those of the epoch with the best validation score, the last where nothing is
+    weights.safetensors. ``images`` are samples in memory, for tasks that take some, instead of those that the
+    configuration names. The weights are those of the epoch with the best validation score, the last where nothing is
     validated. The same configuration gives the same weights on one kind of machine, interrupted or not.
 
     Raises
     ------
     MicrotomoError
-        Where ``folder`` holds another run, or the data set, the device or the folder cannot be used.
+        Where ``folder`` holds another run or another process trains there, or the data set, the device or the folder
+        cannot be used.
     """
-    folder = Path(folder)
-    _own(folder, config)
-    if (folder / WEIGHTS).is_file():
-        return folder / WEIGHTS
-    data: ScanData | PairData
-    if isinstance(config, SegmenterRun):
-        data = PairData(config, pairs)
-    else:
-        assert isinstance(config, TrainConfig)
-        data = ScanData(config)
-    with _quiet():
-        pl.seed_everything(config.seed, workers=True, verbose=False)
-        module: RunModule
-        if isinstance(config, SegmenterRun):
-            module = SegmenterTraining(config, config.epochs * data.steps_of_epoch)
-        else:
-            module = Training(config, config.epochs * data.steps_of_epoch)
-        if config.start is not None:
-            module.start_from(config.start)
-        monitor = f"validation_{config.metric}" if config.validates else None
-        best = ModelCheckpoint(
-            folder / CHECKPOINTS, "best", monitor, mode="max", save_last=True, enable_version_counter=False
+    results = (WEIGHTS, f"{CHECKPOINTS}/*.ckpt")
+    with claim_folder(folder, CONFIG, config.model_dump(mode="json"), "run", results=results) as claimed:
+        if not (claimed / WEIGHTS).is_file():
+            task = training_task(type(config.network))(config, images)
+            data = RunData(task)
+            with _quiet():
+                module = _fit(config, claimed, data)
+            task.finish(module.network)
+            _conclude(config, claimed, data, module)
+        return claimed / WEIGHTS
+
+
+def _fit(config: RunConfig, folder: Path, data: RunData) -> RunModule:
+    """Train to the end, and give back the weights to keep, on the CPU."""
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    module = RunModule(data.task, config.epochs * data.steps_of_epoch)
+    if config.start is not None:
+        shipped = config.start == Path(SHIPPED)
+        start = shipped_weights(config.network.architecture, config.variant) if shipped else config.start
+        start_from(module.network, start)
+    trainer = _trainer(config, folder)
+    last = folder / CHECKPOINTS / checkpoints.LAST
+    with writing(last.parent):
+        last.parent.mkdir(exist_ok=True)
+    try:
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    chosen = folder / CHECKPOINTS / (checkpoints.BEST if config.validates else checkpoints.LAST)
+    module.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True)["state_dict"])
+    return module.cpu()
+
+
+def _trainer(config: RunConfig, folder: Path) -> pl.Trainer:
+    settings, monitor = config.optimiser, f"validation_{config.metric}"
+    callbacks: list[Callback] = [
+        RunProgress(config, folder),
+        checkpoints.SeedOfStep(config.seed),
+    ]
+    if config.validates:
+        callbacks.append(checkpoints.after_the_best_epoch(folder / CHECKPOINTS, monitor))
+        callbacks.append(checkpoints.Patience(monitor, settings.patience))
+    if settings.average:
+        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=partial(_moved, settings.average)))
+    callbacks.append(checkpoints.after_every_epoch(folder / CHECKPOINTS))  # last, so that it holds the others' state
+    try:
+        return pl.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            strategy="ddp_spawn" if config.devices > 1 else "auto",
+            precision=_precision(config),
+            max_epochs=config.epochs,
+            gradient_clip_val=settings.clip,
+            callbacks=callbacks,
+            plugins=[checkpoints.WholeCheckpoints()],
+            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            limit_val_batches=1.0 if config.validates else 0,
+            log_every_n_steps=1_000_000,
+            enable_progress_bar=False,
+            enable_model_summary=False,
         )
-        trainer = _trainer(config, folder, best)
-        last = folder / CHECKPOINTS / "last.ckpt"
-        try:
-            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
-        except SystemExit:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from None
-    checkpoint = torch.load(folder / CHECKPOINTS / "best.ckpt", map_location="cpu", weights_only=True)
-    module.load_state_dict(checkpoint["state_dict"])
-    module.cpu().finish()
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        reason = str(error).splitlines()[0]
+        raise MicrotomoError(f"cannot train on {config.devices} x {config.accelerator}: {reason}: use cpu") from None
+
+
+def _conclude(config: RunConfig, folder: Path, data: RunData, module: RunModule) -> None:
+    """Draw the learning curve and write the weights with their card."""
     rows = read_table(folder / TABLE)
     card: dict[str, Any] = {
-        "data": data.described,
+        "data": data.task.described,
         "optimiser": config.optimiser.model_dump(mode="json"),
         "start": None if config.start is None else config.start.name,
         "seed": config.seed,
@@ -105,38 +161,6 @@ def train(config: RunConfig, folder: str | Path, pairs: Pairs | None = None) -> 
         card[f"validation_{config.metric}"] = max(float(row[f"validation_{config.metric}"]) for row in rows)
     draw_curves(rows, folder / "learning_curve.png", config.network.architecture, config.metric, config.score)
     save_weights(folder / WEIGHTS, module.network, card)
-    return folder / WEIGHTS
-
-
-def _trainer(config: RunConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
-    settings = config.optimiser
-    callbacks: list[Callback] = [Told(config, folder), best]
-    if config.validates:
-        callbacks.append(EarlyStopping(f"validation_{config.metric}", mode="max", patience=settings.patience))
-    if settings.average:
-        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=partial(_moved, settings.average)))
-    try:
-        return pl.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            strategy="ddp_spawn" if config.devices > 1 else "auto",
-            precision=_precision(config),
-            max_epochs=config.epochs,
-            gradient_clip_val=settings.clip,
-            callbacks=callbacks,
-            plugins=[_WholeFiles()],
-            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
-            use_distributed_sampler=False,
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
-            limit_val_batches=1.0 if config.validates else 0,
-            log_every_n_steps=1_000_000,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    except (RuntimeError, ValueError, MisconfigurationException) as error:
-        reason = str(error).splitlines()[0]
-        raise MicrotomoError(f"cannot train on {config.devices} x {config.accelerator}: {reason}: use cpu") from None
 
 
 def _moved(decay: float, average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
@@ -152,29 +176,9 @@ def _precision(config: RunConfig) -> Any:
     return "bf16-mixed" if fast else "32-true"
 
 
-def _own(folder: Path, config: RunConfig) -> None:
-    """Make the folder this run's, or see that it is."""
-    described = json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True)
-    path = folder / CONFIG
-    if path.is_file():
-        try:
-            known = json.loads(path.read_text())
-        except (ValueError, OSError):
-            known = None
-        if known != json.loads(described):
-            raise MicrotomoError(f"{folder}: holds a run with other settings: give another folder, or remove it")
-        return
-    if folder.is_dir() and any(folder.iterdir()):
-        raise MicrotomoError(f"{folder}: is not empty and no training run: give another folder")
-    with writing(folder):
-        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        temporary.write_text(described)
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning tells much that is no news to the user."""
+    """Lightning says much that is no news to the user."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from microtomo.errors import MicrotomoError
-from microtomo.simulate.seeds import derive_seed
+from microtomo.io.sources import open_scan
+from microtomo.seeds import Stream, derive_seed
 from microtomo.simulate.shards import INDEX
-from microtomo.sources import open_scan
-from microtomo.training.batch import Batch
-from microtomo.training.config import TrainConfig
+from microtomo.training.scan_samples import ScanBatch
 
-_SHUFFLE = 7
+if TYPE_CHECKING:
+    from microtomo.training.scans import ScanRun
 
 
-class StoredScans(Dataset[Batch]):
+class StoredScans(Dataset[ScanBatch]):
     """One split of a data set that `microtomo generate` wrote, in an order of its own for each epoch.
 
-    Raises MicrotomoError for a folder without that split, samples without thickness, another stack or contrast.
+    Raises MicrotomoError for a folder without that split, samples without thickness, another stack or forward model.
     """
 
-    def __init__(self, config: TrainConfig, split: str, epoch: int) -> None:
+    def __init__(self, config: ScanRun, split: str, epoch: int) -> None:
         assert config.data.path is not None
         self.path = index_of(config.data.path, split)
         network = config.network
         with open_scan(self.path) as source:
             self.count = source.samples or 0
-            stack, contrast, noise = source.stack, source.contrast, source.noise
+            stack, forward, noise = source.stack, source.forward, source.noise
             if source.truth is None or not self.count:
                 raise MicrotomoError(
                     f"{self.path}: has no samples with known thickness: make it with `microtomo generate`"
@@ -42,23 +43,23 @@ class StoredScans(Dataset[Batch]):
             raise MicrotomoError(
                 f"{self.path}: its stack {stack.name} is not the network's: set network.stack={stack.name}"
             )
-        if contrast is not None and contrast != network.contrast:
-            raise MicrotomoError(f"{self.path}: has {contrast} contrast: set network.contrast={contrast}")
+        if forward is not None and forward != network.forward:
+            raise MicrotomoError(f"{self.path}: was made with forward model {forward}: set network.forward={forward}")
         self.noise = config.data.noise if noise is None else noise
-        seed = derive_seed(config.seed, _SHUFFLE, epoch, 0)
+        seed = derive_seed(config.seed, Stream.SHUFFLE, epoch, 0)
         self.order = np.random.Generator(np.random.Philox(key=seed)).permutation(self.count)
         self.seed, self.epoch = config.seed, epoch
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, i: int) -> Batch:
+    def __getitem__(self, i: int) -> ScanBatch:
         number = int(self.order[i])
         with open_scan(self.path) as source:
             scan = source.read(slice(number, number + 1))
         signal, truth = torch.as_tensor(scan.data[0]).float(), torch.as_tensor(np.asarray(scan.truth)[0]).float()
-        seed = derive_seed(self.seed, _SHUFFLE, self.epoch << 24 | number, 1) >> 1
-        return Batch(signal, truth, torch.tensor(self.noise), torch.tensor(seed))
+        seed = derive_seed(self.seed, Stream.SHUFFLE, self.epoch << 24 | number, 1) >> 1
+        return ScanBatch(signal, truth, torch.tensor(self.noise), torch.tensor(seed))
 
 
 def index_of(path: Path, split: str) -> Path:

@@ -11,13 +11,13 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.output import whole_file, writing
+from microtomo.io.atomic import whole_file, writing
 from microtomo.scan import as_tensor
+from microtomo.study import Study
 from microtomo.viz.colours import rgb, stack_colours
 from microtomo.viz.figures import array
 from microtomo.viz.scene import THINNEST_NM
 from microtomo.viz.solids import Solid, layer_solids
-from microtomo.viz.study import Study
 from microtomo.voxels import default_depth, thickness_to_volume
 
 SUFFIXES = (".vti", ".stl", ".ply")
@@ -91,10 +91,10 @@ def solids_of(study: Study, *, truth: bool = False) -> list[Solid]:
     """
     maps = study.rec.thickness if study.rec is not None and not truth else _truth(study)
     solids = layer_solids(array(maps).astype(np.float64), study.stack.symbols, study.pixel_nm, THINNEST_NM)
-    found = [s for s in solids if len(s.triangles)]
-    if not found:
+    present = [s for s in solids if len(s.triangles)]
+    if not present:
         raise MicrotomoError(f"every layer is thinner than {THINNEST_NM:g} nm everywhere: there is no surface to write")
-    return found
+    return present
 
 
 def stl_bytes(solid: Solid) -> bytes:

@@ -11,9 +11,9 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from microtomo.errors import MicrotomoError
+from microtomo.study import Study
 from microtomo.viz import colours
 from microtomo.viz.figures import array
-from microtomo.viz.study import Study
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ColourScale:
         pixels[~finite] = 0
         return np.asarray(pixels)
 
-    def told(self) -> dict[str, str]:
+    def legend(self) -> dict[str, str]:
         """Ends with units, and the CSS gradient between them."""
         stops = ", ".join(to_hex(colormaps[self.cmap](i / 8)) for i in range(9))
         unit = f" {self.unit}" if self.unit else ""

@@ -16,9 +16,9 @@ import numpy.typing as npt
 Floats: TypeAlias = npt.NDArray[np.float32]
 Array: TypeAlias = npt.NDArray[Any]
 
-FLAT_SHADE = 200
+FLAT_SHADE = 200  # of 255: brightness of a level face
 _LIGHT = np.array([-0.36, -0.48, 0.80])
-_AMBIENT = 0.52
+_AMBIENT = 0.52  # share of the light that comes from everywhere
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def voxel_faces(mask: Array, shades: Array, voxel_nm: float, pixel_nm: float) ->
     padded = np.pad(mask, 1)
     inner = (slice(1, -1),) * 3
     for up in (True, False):
-        beyond = padded[2:, 1:-1, 1:-1] if up else padded[:-2, 1:-1, 1:-1]
-        valid = padded[inner] & ~beyond
+        neighbour = padded[2:, 1:-1, 1:-1] if up else padded[:-2, 1:-1, 1:-1]
+        valid = padded[inner] & ~neighbour
         key = np.broadcast_to(shades, mask.shape) if up else np.full((1, 1, 1), 90, dtype=np.uint8)
         z, r0, r1, c0, c1, s = rectangles(valid, np.broadcast_to(key, mask.shape))
         out.append(_horizontal(r0, r1, c0, c1, (z + up) * np.float32(voxel_nm), s, up))

@@ -1,13 +1,18 @@
-"""Pictures of segmented micrographs: the mask over the image, and its errors against a label."""
+"""Pictures of segmented micrographs: the classes over the image, and their errors against labels."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from microtomo.errors import MicrotomoError
+from microtomo.registry import LabelClass
+from microtomo.viz.colours import rgb
 
-_MASK = np.array((213, 94, 0), dtype=np.float32)  # vermillion
-_ERRORS = np.array([(0, 0, 0), (220, 0, 0), (0, 60, 255), (255, 255, 255)], dtype=np.uint8)
+_ERRORS = np.array([(0, 0, 0), (220, 0, 0), (0, 60, 255), (255, 255, 255), (240, 228, 66)], dtype=np.uint8)
+OPACITY = 0.35
+"""Of the colour of a class over the image."""
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -17,21 +22,27 @@ def grey(image: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip((image - low) * scale, 0, 255), dtype=np.uint8)
 
 
-def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image (y, x) in grey with its mask (y, x) in vermillion and outlined, as uint8 (y, x, 3)."""
+def overlay(image: np.ndarray, labels: np.ndarray, classes: Sequence[LabelClass]) -> np.ndarray:
+    """The image (y, x) in grey with each class of its labels (y, x) in its colour and outlined, as uint8 (y, x, 3)."""
     from scipy.ndimage import binary_erosion
 
     picture = np.repeat(grey(image)[..., None], 3, axis=2).astype(np.float32)
-    picture[mask] = 0.65 * picture[mask] + 0.35 * _MASK
-    picture[mask & ~binary_erosion(mask, border_value=1)] = _MASK
+    for number, label in enumerate(classes):
+        if label.colour is not None:
+            inside, colour = labels == number, np.array(rgb(label.colour), dtype=np.float32)
+            picture[inside] = (1 - OPACITY) * picture[inside] + OPACITY * colour
+            picture[inside & ~binary_erosion(inside, border_value=1)] = colour
     return np.asarray(picture, dtype=np.uint8)
 
 
-def errors(mask: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """White where mask and label (y, x) agree on contaminant, black where on none, red found in error, blue missed.
+def errors(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """White where both (y, x) agree on a class other than 0, black where on none, red found in error, blue missed,
+    yellow where another class is meant.
 
     uint8 (y, x, 3). Raises MicrotomoError where the two differ in shape.
     """
-    if mask.shape != label.shape:
-        raise MicrotomoError(f"mask is {mask.shape} but label is {label.shape}: compare images of one size")
-    return np.asarray(_ERRORS[mask.astype(np.uint8) + 2 * label.astype(np.uint8)])
+    if labels.shape != truth.shape:
+        raise MicrotomoError(f"mask is {labels.shape} but label is {truth.shape}: compare images of one size")
+    kind = (labels > 0).astype(np.uint8) + 2 * (truth > 0).astype(np.uint8)
+    kind[(kind == 3) & (labels != truth)] = 4
+    return np.asarray(_ERRORS[kind])

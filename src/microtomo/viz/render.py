@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Any
@@ -11,26 +9,17 @@ from typing import Any
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.output import whole_file, writing
+from microtomo.io.atomic import whole_file, writing
+from microtomo.viz.axes import axes, label_actors, set_font
 from microtomo.viz.colours import INK, rgb
 from microtomo.viz.gl import prepare_offscreen
-from microtomo.viz.scene import Scene, Surface, nice_ticks
+from microtomo.viz.scene import MaterialSurface, Scene
 
 AZIMUTH, ELEVATION = 28.0, 34.0
 """Where the camera stands [degrees]: to the right of the front, above the horizon."""
 
 
-@dataclass(frozen=True)
-class Label:
-    """Text at a place of the scene [nm, z exaggerated]; it stands to the ``left``, ``right`` or ``below``: ``side``."""
-
-    text: str
-    at: tuple[float, float, float]
-    side: str
-    title: bool = False
-
-
-def polydata(surface: Surface, z_scale: float = 1.0) -> Any:
+def polydata(surface: MaterialSurface, z_scale: float = 1.0) -> Any:
     """The surface as ``pyvista.PolyData`` with cell colours ``rgb``; points in nm, z times ``z_scale``."""
     import pyvista as pv
 
@@ -42,35 +31,6 @@ def polydata(surface: Surface, z_scale: float = 1.0) -> Any:
     mesh = pv.PolyData(corners.reshape(-1, 3), cells.ravel())
     mesh.cell_data["rgb"] = surface.rgb()
     return mesh
-
-
-def axes(scene: Scene) -> tuple[list[tuple[tuple[float, ...], tuple[float, ...]]], list[Label]]:
-    """Line segments and labels of the axes: x along the front, y along the right, z at the left; labels in true nm.
-
-    y counts image rows, so it rises towards the viewer.
-    """
-    x, y, z = scene.size_nm
-    k, tick = scene.z_scale, 0.02 * max(x, y)
-    floor_z = scene.bounds[4]
-    lines: list[tuple[tuple[float, ...], tuple[float, ...]]] = [
-        ((0, 0, floor_z), (x, 0, floor_z)),
-        ((x, 0, floor_z), (x, y, floor_z)),
-        ((0, 0, 0), (0, 0, max(z, 0) * k)),
-    ]
-    labels = []
-    for value in nice_ticks(x):
-        lines.append(((value, 0, floor_z), (value, -tick, floor_z)))
-        labels.append(Label(f"{value:g}", (value, -1.3 * tick, floor_z), "below"))
-    for value in nice_ticks(y):
-        lines.append(((x, y - value, floor_z), (x + tick, y - value, floor_z)))
-        labels.append(Label(f"{value:g}", (x + 1.3 * tick, y - value, floor_z), "right"))
-    for value in nice_ticks(z, most=4):
-        lines.append(((0, 0, value * k), (-tick, 0, value * k)))
-        labels.append(Label(f"{value:g}", (-1.3 * tick, 0, value * k), "left"))
-    labels.append(Label("x [nm]", (0.5 * x, -6.5 * tick, floor_z), "below", True))
-    labels.append(Label("y [nm]", (x + 6 * tick, 0.5 * y, floor_z), "right", True))
-    labels.append(Label("z [nm]", (-tick, 0, z * k + 4 * tick), "left", True))
-    return lines, labels
 
 
 def add_scene(plotter: Any, scene: Scene, *, text_px: int = 18, with_axes: bool = True) -> dict[str, Any]:
@@ -89,37 +49,9 @@ def add_scene(plotter: Any, scene: Scene, *, text_px: int = 18, with_axes: bool 
     lines, labels = axes(scene)
     segments = np.array(lines, dtype=np.float32).reshape(-1, 3)
     plotter.add_mesh(pv.line_segments_from_points(segments), color=INK, line_width=max(1.5, text_px / 10), name="axes")
-    for actor in _texts(labels, text_px):
+    for actor in label_actors(labels, text_px):
         plotter.add_actor(actor, reset_camera=False, pickable=False)
     return actors
-
-
-def _texts(labels: list[Label], text_px: int) -> Iterator[Any]:
-    from vtkmodules.vtkRenderingCore import vtkBillboardTextActor3D
-
-    for label in labels:
-        actor = vtkBillboardTextActor3D()
-        actor.SetInput(label.text)
-        actor.SetPosition(*label.at)
-        style = actor.GetTextProperty()
-        _style(style, text_px, bold=label.title)
-        if label.side == "below":
-            style.SetJustificationToCentered()
-            style.SetVerticalJustificationToTop()
-        else:
-            style.SetVerticalJustificationToCentered()
-            (style.SetJustificationToLeft if label.side == "right" else style.SetJustificationToRight)()
-        yield actor
-
-
-def _style(style: Any, px: int, *, bold: bool = False) -> None:
-    """The font of the Matplotlib figures, which knows the multiplication sign and square brackets."""
-    from matplotlib.font_manager import FontProperties, findfont
-
-    style.SetFontFamily(4)  # VTK_FONT_FILE
-    style.SetFontFile(findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")))
-    style.SetFontSize(px)
-    style.SetColor(*(c / 255 for c in rgb(INK)))
 
 
 def set_camera(
@@ -186,7 +118,7 @@ def _overlay(plotter: Any, scene: Scene, size: tuple[int, int], text: int) -> No
         actor = vtkTextActor()
         actor.SetInput(words)
         style = actor.GetTextProperty()
-        _style(style, px, bold=bold)
+        set_font(style, px, bold=bold)
         (style.SetVerticalJustificationToTop if top else style.SetVerticalJustificationToBottom)()
         actor.SetPosition(x, y)
         plotter.add_actor(actor, reset_camera=False, pickable=False)

@@ -22,8 +22,8 @@ _SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True)
-class Surface:
-    """Surface of one material in true nm; ``colour`` is ``#RRGGBB``."""
+class MaterialSurface:
+    """MaterialSurface of one material in true nm; ``colour`` is ``#RRGGBB``."""
 
     name: str
     colour: str
@@ -43,7 +43,7 @@ class Scene:
     """Surfaces from the substrate up; ``size_nm`` is the extent in x, y and z [nm], true, before the exaggeration
     ``z_scale`` that a picture applies to z. ``notes`` are lines a picture must show."""
 
-    surfaces: tuple[Surface, ...]
+    surfaces: tuple[MaterialSurface, ...]
     size_nm: tuple[float, float, float]
     z_scale: float
     title: str = ""
@@ -188,6 +188,6 @@ def _assemble(
 ) -> Scene:
     ground, colours = stack_colours(stack)
     slab = -0.05 * min(size[:2]) / scale
-    surfaces = [Surface(f"{stack.substrate.symbol} substrate", ground, box_faces(size[0], size[1], slab, 0.0))]
-    surfaces += [Surface(s, c, p) for s, c, p in zip(stack.symbols, colours, parts, strict=True)]
+    surfaces = [MaterialSurface(f"{stack.substrate.symbol} substrate", ground, box_faces(size[0], size[1], slab, 0.0))]
+    surfaces += [MaterialSurface(s, c, p) for s, c, p in zip(stack.symbols, colours, parts, strict=True)]
     return Scene(tuple(surfaces), size, scale, title, tuple(notes))

@@ -10,8 +10,8 @@ import torch
 from matplotlib.figure import Figure
 
 from microtomo.errors import MicrotomoError
+from microtomo.physics.forward import DEFAULT, forward_model
 from microtomo.scan import Reconstruction, Scan, as_tensor
-from microtomo.simulate.attenuation import backscatter
 from microtomo.viz import colours
 from microtomo.viz.figures import array, new_figure, styled
 
@@ -25,7 +25,7 @@ def resimulated(reconstruction: Reconstruction, energies_kev: tuple[float, ...],
 
 def _signal(thickness: torch.Tensor, source: Any, energies_kev: tuple[float, ...]) -> np.ndarray:
     with torch.no_grad():
-        signal = backscatter(thickness, source.stack, contrast=source.contrast, energies_kev=energies_kev)
+        signal = forward_model(source.forward or DEFAULT, source.stack, energies_kev)(thickness)
     return np.asarray(signal[:, 0, 0].cpu().numpy())
 
 
@@ -35,7 +35,7 @@ def spectrum_figure(
 ) -> Figure:
     """Observed signal of pixel (y, x) with its noise, re-simulated lines by method, and residuals in sigma.
 
-    ``scan`` and reconstructions are of one sample. A ``small`` figure is for a viewer that tells the numbers itself;
+    ``scan`` and reconstructions are of one sample. A ``small`` figure is for a viewer that shows the numbers itself;
     it may be of a scan alone. Raises MicrotomoError for a pixel outside the image.
     """
     data = array(scan.data)
@@ -67,8 +67,8 @@ def spectrum_figure(
     for i, (name, r) in enumerate(reconstructions.items()):
         line = resimulated(r, scan.energies_kev, pixel)
         colour = colours.METHOD_COLOURS[i % len(colours.METHOD_COLOURS)]
-        told = f"{name}, re-simulated" if small else _told(name, r, pixel)
-        axis.plot(energies, line, color=colour, linestyle=("-", "--", "-.", ":")[i % 4], label=told)
+        label = f"{name}, re-simulated" if small else _legend(name, r, pixel)
+        axis.plot(energies, line, color=colour, linestyle=("-", "--", "-.", ":")[i % 4], label=label)
         sigmas = (observed - line) / (noise * np.maximum(line, 1e-9))
         if np.isfinite(sigmas).any():
             widest = max(widest, 1.1 * float(np.nanmax(np.abs(sigmas))))
@@ -105,7 +105,7 @@ def _symbols(reconstructions: Mapping[str, Reconstruction]) -> tuple[str, ...]:
     return next(iter(reconstructions.values())).stack.symbols
 
 
-def _told(name: str, r: Reconstruction, pixel: tuple[int, int]) -> str:
+def _legend(name: str, r: Reconstruction, pixel: tuple[int, int]) -> str:
     y, x = pixel
     thickness, sigma = as_tensor(r.thickness)[:, y, x], as_tensor(r.uncertainty)[:, y, x]
     lines = [

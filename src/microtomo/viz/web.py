@@ -12,16 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.output import whole_file, writing
-from microtomo.viz.scene import Scene, Surface, nice_ticks
+from microtomo.io.atomic import whole_file, writing
+from microtomo.viz.scene import MaterialSurface, Scene, nice_ticks
 
 MOST_FACES = 400_000
 """Rectangles of a scene that a browser still turns smoothly; pass it to the scene builders as ``most_faces``."""
-
-
-def asset(name: str) -> str:
-    """Text of a file that pages are made of."""
-    return files("microtomo.viz").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def scene_page(scene: Scene) -> str:
@@ -30,7 +25,11 @@ def scene_page(scene: Scene) -> str:
     for surface in data["surfaces"]:
         surface["packed"] = base64.b64encode(surface["packed"]).decode()
     text = json.dumps(data).replace("<", "\\u003c")
-    page = asset("scene.html").replace("{{renderer}}", asset("axes.js") + asset("scene.js"))
+    parts = files("microtomo.viz").joinpath("assets")
+    html, axes, renderer = (
+        parts.joinpath(f).read_text(encoding="utf-8") for f in ("scene.html", "axes.js", "scene.js")
+    )
+    page = html.replace("{{renderer}}", axes + renderer)
     return page.replace("{{title}}", escape(scene.title or "microtomo scene")).replace("{{data}}", text)
 
 
@@ -55,7 +54,7 @@ def scene_data(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _packed(surface: Surface, scene: Scene, floor: float) -> bytes:
+def _packed(surface: MaterialSurface, scene: Scene, floor: float) -> bytes:
     x, y, z = scene.size_nm
     low, span = np.array([0, 0, floor], dtype=np.float32), np.array([x, y, max(z - floor, 1e-9)], dtype=np.float32)
     shares = np.rint(np.clip((surface.faces.corners - low) / span, 0, 1) * 65535).astype("<u2")

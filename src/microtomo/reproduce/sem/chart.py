@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
-from microtomo.leaderboard import Trial
+from microtomo.inverse.leaderboard import Trial
 from microtomo.materials import Stack
+from microtomo.physics.detector import Detector
+from microtomo.physics.forward import forward_model
 from microtomo.scan import Scan
-from microtomo.simulate.detector import Detector
-from microtomo.simulate.seeds import NOISE, derive_seed
-from microtomo.simulate.simulation import record
+from microtomo.seeds import NOISE, Stream, derive_seed
+from microtomo.simulate.scans import record
 
 STEPS = (0.0, 1 / 15, 2 / 15, 4 / 15, 6 / 15, 9 / 15, 12 / 15, 1.0)
 """Thickness of the patches in shares of a layer's range: 0 to 15 nm of gold, 0 to 150 nm of aluminium."""
-_SPLIT = 3  # of the seeds: the test structures have others
 
 
 def levels_nm(stack: Stack) -> Tensor:
@@ -43,14 +43,14 @@ def chart(stack: Stack, size: int, seed: int) -> Tensor:
 def chart_scans(stack: Stack, trial: Trial, first: int, count: int, size: int, seed: int) -> Scan:
     """Scans (n, e, y, x) of charts ``first`` to ``first + count`` with their truth."""
     numbers = range(first, first + count)
-    truth = [chart(stack, size, derive_seed(seed, _SPLIT, i, 0)) for i in numbers]
+    truth = [chart(stack, size, derive_seed(seed, Stream.CHARTS, i, 0)) for i in numbers]
     detector = Detector(noise=trial.noise)
     data = [
-        record(maps, stack, trial.contrast, detector, derive_seed(seed, _SPLIT, i, NOISE))
+        record(maps, forward_model(trial.forward, stack), detector, derive_seed(seed, Stream.CHARTS, i, NOISE))
         for i, maps in zip(numbers, truth, strict=True)
     ]
     return Scan(
-        torch.stack(data), stack.energies_kev, stack=stack, contrast=trial.contrast, noise=trial.noise,
+        torch.stack(data), stack.energies_kev, stack=stack, forward=trial.forward, noise=trial.noise,
         truth=torch.stack(truth),
     )  # fmt: skip
 

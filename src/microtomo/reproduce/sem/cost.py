@@ -14,9 +14,12 @@ from statistics import median
 from typing import Any
 
 from microtomo.errors import MicrotomoError
-from microtomo.leaderboard import Trial, scans_of
+from microtomo.inverse.leaderboard import Trial, scans_of
+from microtomo.io.atomic import machine, whole_file, writing
 from microtomo.materials import load_stack
-from microtomo.output import machine, whole_file, writing
+from microtomo.simulate.workers import Advance, unobserved
+
+_START_S, _SCAN_S = 6.0, 2.0  # of a new process and its first scan, and of one more scan: about, on two cores
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Costing:
+class CostJob:
     """The cost of one method on ``scans`` scans of a trial, one at a time, after a first one that does not count."""
 
     trial: Trial
@@ -40,13 +43,13 @@ class Costing:
 
     @property
     def label(self) -> str:
-        """What a person is told while it runs."""
+        """What it is called in a line of progress."""
         return f"{self.method}, time and memory"
 
     @property
     def weight(self) -> float:
         """Seconds that it takes, about."""
-        return 6.0 + 2.0 * self.scans
+        return _START_S + _SCAN_S * self.scans
 
     def _path(self, folder: Path) -> Path:
         return folder / "cache" / f"{sha256(json.dumps(self._described()).encode()).hexdigest()[:20]}.json"
@@ -58,9 +61,9 @@ class Costing:
         """Whether it was measured."""
         return self.read(folder) is not None
 
-    def run(self, folder: Path) -> None:
+    def run(self, folder: Path, advance: Advance = unobserved) -> None:
         """Measure in a new process and write the result."""
-        program = "import sys; from microtomo.reproduce.sem.cost import measure; measure(sys.argv[1])"
+        program = "import sys; from microtomo.reproduce.sem.cost import print_cost; print_cost(sys.argv[1])"
         given = json.dumps(asdict(self))
         done = subprocess.run([sys.executable, "-c", program, given], capture_output=True, text=True, check=False)
         if done.returncode:
@@ -78,20 +81,20 @@ class Costing:
             return None
 
 
-def measure(given: str) -> None:
-    """Print the cost as JSON: the work of the new process."""
-    from microtomo.inversion import reconstruct
+def print_cost(given: str) -> None:
+    """Measure and print the cost as JSON, in the new process; ``given`` is a :class:`CostJob` as JSON."""
+    from microtomo.inverse.reconstruct import reconstruct
     from microtomo.registry import get_method
 
-    told = json.loads(given)
-    trial, method, size = Trial(**told["trial"]), get_method(told["method"]), told["size"]
+    job = json.loads(given)
+    trial, method, size = Trial(**job["trial"]), get_method(job["method"]), job["size"]
     stack = load_stack("au-al-si")
-    scan = scans_of(trial, told["scans"] + 1, told["seed"], stack, size=size)
+    scan = scans_of(trial, job["scans"] + 1, job["seed"], stack, size=size)
     libraries = _memory("VmRSS")
     seconds = []
     for signal in scan.data:
         started = time.perf_counter()
-        reconstruct(signal, method.name, contrast=trial.contrast, stack=stack)
+        reconstruct(signal, method.name, forward=trial.forward, stack=stack)
         seconds.append(time.perf_counter() - started)
     most = _memory("VmHWM")
     taken = None if libraries is None or most is None else most - libraries

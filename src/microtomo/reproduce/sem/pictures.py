@@ -14,90 +14,92 @@ from matplotlib.patches import Patch
 
 from microtomo.materials import load_stack
 from microtomo.metrics import voxel_scores
-from microtomo.reproduce.sem.measure import STACK, Task, read_kept
-from microtomo.reproduce.sem.plan import NOISE, Settings, experimental, perlin, tasks
+from microtomo.reproduce.sem.plan import NOISE, Settings, experimental, perlin, reconstruction_jobs
+from microtomo.reproduce.sem.reconstructions import STACK, ReconstructionJob, read_kept
 from microtomo.scan import Reconstruction
+from microtomo.simulate.workers import Advance, unobserved
+from microtomo.study import one_reconstruction
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
 from microtomo.viz.render import render_png
-from microtomo.viz.samples import one_reconstruction
 from microtomo.viz.scene import Scene, thickness_scene, volume_scene
 from microtomo.voxels import thickness_to_volume
 
 FLAT = ("tikhonov", "conv3", "unet", "stacked-unet", "likelihood", "map")
 SOLID = ("tikhonov", "unet3d", "uvnet", "map")
 """Methods of Tables 3 (thickness) and 4 (voxels): the report's, and ours."""
-_SIZE = (480, 360)
+_SIZE = (480, 360)  # pixels of a picture
+_SECONDS = 0.6  # a picture, about, on two cores
 _CROP = (slice(20, 330), slice(40, 440))  # the margins that a picture with words would need
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One structure: its name, and the task and sample of each method that reconstructed it."""
+class Structure:
+    """One structure: its name, and the job and sample of each method that reconstructed it."""
 
     name: str
-    tasks: dict[str, tuple[Task, int]]
+    jobs: dict[str, tuple[ReconstructionJob, int]]
 
-    def found(self, folder: Path) -> tuple[dict[str, Reconstruction], np.ndarray]:
+    def read(self, folder: Path) -> tuple[dict[str, Reconstruction], np.ndarray]:
         """The reconstruction by each method, and the true thickness (l, y, x) [nm]."""
         recs = {}
-        for method, (task, sample) in self.tasks.items():
-            kept = read_kept(task, folder)
-            assert kept is not None, "steps ran before"
+        for method, (job, sample) in self.jobs.items():
+            kept = read_kept(job, folder)
+            assert kept is not None, "jobs ran before"
             recs[method] = one_reconstruction(kept[0], sample)
             truth = kept[1].thickness[sample]
         return recs, truth
 
 
-def structures(settings: Settings) -> list[Shown]:
+def structures(settings: Settings) -> list[Structure]:
     """The experimental structure and the test examples."""
-    planned = tasks(settings)
+    planned = reconstruction_jobs(settings)
     real = {m: (batches[0], 0) for (trial, m), batches in planned.items() if trial == experimental(NOISE)}
     test = {m: batches for (trial, m), batches in planned.items() if trial == perlin("published", NOISE)}
     examples = [
-        Shown(f"test example {i + 1}", {m: (b[i // settings.batch], i % settings.batch) for m, b in test.items()})
+        Structure(f"test example {i + 1}", {m: (b[i // settings.batch], i % settings.batch) for m, b in test.items()})
         for i in range(min(settings.examples, settings.samples))
     ]
-    return [Shown("experimental structure", real), *examples]
+    return [Structure("experimental structure", real), *examples]
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """The 3D picture of a structure as ``method`` found it ("truth": as it is): from its ``thickness``, its ``volume``,
-    or the ``gold`` of its volume alone."""
+    """The 3D picture of a structure as ``method`` reconstructed it ("truth": as it is): from its ``thickness``, its
+    ``volume``, or the ``gold`` of its volume alone."""
 
-    shown: Shown
+    structure: Structure
     method: str
     what: str
 
     @property
     def label(self) -> str:
-        """What a person is told while it runs."""
-        return f"3D picture of {self.shown.name}, {self.method}"
+        """What it is called in a line of progress."""
+        return f"3D picture of {self.structure.name}, {self.method}"
 
     @property
     def weight(self) -> float:
         """Seconds that it takes, about."""
-        return 0.6
+        return _SECONDS
 
     def path(self, folder: Path) -> Path:
         """Where the picture stands; the name holds what it was drawn from."""
-        drawn = next(iter(self.shown.tasks)) if self.method == "truth" else self.method
-        task, sample = self.shown.tasks[drawn]
-        told = f"{task.path(folder).name} {sample} {self.method} {self.what}"
-        return folder / "cache" / f"{sha256(told.encode()).hexdigest()[:20]}.png"
+        drawn = next(iter(self.structure.jobs)) if self.method == "truth" else self.method
+        job, sample = self.structure.jobs[drawn]
+        source = f"{job.path(folder).name} {sample} {self.method} {self.what}"
+        return folder / "cache" / f"{sha256(source.encode()).hexdigest()[:20]}.png"
 
     def done(self, folder: Path) -> bool:
         """Whether it is drawn."""
         return self.path(folder).is_file()
 
-    def run(self, folder: Path) -> None:
+    def run(self, folder: Path, advance: Advance = unobserved) -> None:
         """Draw it."""
         render_png(self.scene(folder), self.path(folder), _SIZE, words=False)
 
     def scene(self, folder: Path) -> Scene:
         """What is drawn, as high as the truth is."""
-        recs, truth = self.shown.found(folder)
+        recs, truth = self.structure.read(folder)
         stack, size = load_stack(STACK), next(iter(recs.values())).pixel_nm
         thickness = truth if self.method == "truth" else recs[self.method].thickness
         if self.what == "thickness":
@@ -113,17 +115,17 @@ class Drawing:
 
 def drawings(settings: Settings) -> list[Drawing]:
     """All 3D pictures of Tables 3.2 and 4."""
-    made = []
-    for shown in structures(settings):
+    pictures = []
+    for one in structures(settings):
         for what, methods in (("thickness", FLAT), ("volume", SOLID)):
-            made += [Drawing(shown, m, what) for m in ("truth", *methods) if m == "truth" or m in shown.tasks]
+            pictures += [Drawing(one, m, what) for m in ("truth", *methods) if m == "truth" or m in one.jobs]
     first = structures(settings)[0]
-    return made + [Drawing(first, m, "gold") for m in ("truth", *SOLID) if m == "truth" or m in first.tasks]
+    return pictures + [Drawing(first, m, "gold") for m in ("truth", *SOLID) if m == "truth" or m in first.jobs]
 
 
-def agreement(shown: Shown, folder: Path) -> dict[str, tuple[float, float]]:
+def agreement(structure: Structure, folder: Path) -> dict[str, tuple[float, float]]:
     """Mean IoU of one structure by method, published protocol, and the IoU of its gold."""
-    recs, truth = shown.found(folder)
+    recs, truth = structure.read(folder)
     classes = ["empty", *load_stack(STACK).symbols]
     scores = {m: voxel_scores(rec.volume, thickness_to_volume(truth), classes) for m, rec in recs.items()}
     return {m: (s.miou, s.iou[1]) for m, s in scores.items()}

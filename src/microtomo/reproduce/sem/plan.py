@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from microtomo.errors import MicrotomoError
-from microtomo.leaderboard import TEST_SEED, Trial
-from microtomo.output import whole_file, writing
+from microtomo.inverse.leaderboard import Trial
 from microtomo.registry import Method, get_method, list_methods
-from microtomo.reproduce.sem.cost import Costing
-from microtomo.reproduce.sem.measure import Task
-from microtomo.simulate.attenuation import CONTRASTS
+from microtomo.reproduce.sem.cost import CostJob
+from microtomo.reproduce.sem.reconstructions import ReconstructionJob
+from microtomo.seeds import TEST_SEED
 
 Count = Annotated[int, Field(ge=1, le=10**6)]
 
 NOISE = 0.02
 """Relative noise of the report's scans."""
+CONTRASTS = ("material", "published")
+"""Forward models whose stability is shown: the physical one, and the report's."""
 NUMERICAL = (0.0, 0.005, 0.01, 0.02, 0.05, 0.10)
 """Noise levels of Table 2.3."""
 NUMERICAL_METHODS = ("tikhonov", "map")
@@ -52,18 +51,18 @@ class Settings(BaseModel):
     def check(self) -> None:
         """Raises MicrotomoError for methods that are not there."""
         for name in self.methods or ():
-            if get_method(name).task != "sem":
+            if get_method(name).task != "layers":
                 raise MicrotomoError(f"method {name} is not for scans: see `microtomo models`")
 
     def chosen(self, contrast: str) -> list[Method]:
         """Methods that run for a contrast without training."""
-        wanted = [m for m in list_methods(task="sem") if self.methods is None or m.name in self.methods]
+        wanted = [m for m in list_methods(task="layers") if self.methods is None or m.name in self.methods]
         return [m for m in wanted if m.ready(contrast)]
 
     def untrained(self, contrast: str) -> list[str]:
         """Names of the methods that have no weights for a contrast."""
         ready = {m.name for m in self.chosen(contrast)}
-        wanted = [m.name for m in list_methods(task="sem") if self.methods is None or m.name in self.methods]
+        wanted = [m.name for m in list_methods(task="layers") if self.methods is None or m.name in self.methods]
         return [name for name in wanted if name not in ready]
 
 
@@ -89,14 +88,14 @@ def experimental(noise: float) -> Trial:
     return Trial("experimental", "experimental", "published", noise)
 
 
-def tasks(settings: Settings) -> dict[tuple[Trial, str], list[Task]]:
+def reconstruction_jobs(settings: Settings) -> dict[tuple[Trial, str], list[ReconstructionJob]]:
     """All reconstructions by trial and method, in batches."""
-    planned: dict[tuple[Trial, str], list[Task]] = {}
+    planned: dict[tuple[Trial, str], list[ReconstructionJob]] = {}
 
     def plan(trial: Trial, method: str, count: int, kept: int = 0) -> None:
         """``count`` structures; of the first ``kept`` the reconstruction is written, to be shown."""
         planned[trial, method] = [
-            Task(trial, method, first, min(settings.batch, count - first), settings.size, settings.seed,
+            ReconstructionJob(trial, method, first, min(settings.batch, count - first), settings.size, settings.seed,
                  max(0, min(settings.batch, kept - first)))
             for first in range(0, count, settings.batch)
         ]  # fmt: skip
@@ -113,34 +112,7 @@ def tasks(settings: Settings) -> dict[tuple[Trial, str], list[Task]]:
     return planned
 
 
-def costings(settings: Settings) -> list[Costing]:
+def cost_jobs(settings: Settings) -> list[CostJob]:
     """Time and memory of each method on scans of the test set."""
     trial = perlin("published", NOISE)
-    return [Costing(trial, m.name, settings.size, settings.seed, settings.timed) for m in settings.chosen("published")]
-
-
-def own(folder: Path, settings: Settings) -> None:
-    """Make the folder this reproduction's, or see that it is.
-
-    Raises MicrotomoError where it holds another one or other things, or cannot be written.
-    """
-    path = folder / "settings.json"
-    described = settings.model_dump(mode="json")
-    if path.is_file():
-        try:
-            known = json.loads(path.read_text())
-        except (ValueError, OSError):
-            known = None
-        if known != described:
-            raise MicrotomoError(
-                f"{folder}: holds a reproduction with other settings: give another folder, or remove it"
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise MicrotomoError(f"{folder}: is not empty and no reproduction of the report: give another folder")
-    for part in ("cache", "tables", "figures"):
-        with writing(folder):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-    for partial in (folder / "cache").glob(".*.partial"):
-        partial.unlink(missing_ok=True)  # what a killed run left
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(described, indent=1))
+    return [CostJob(trial, m.name, settings.size, settings.seed, settings.timed) for m in settings.chosen("published")]

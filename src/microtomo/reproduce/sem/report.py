@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from microtomo.io.atomic import machine
 from microtomo.materials import load_stack
-from microtomo.output import machine
+from microtomo.report.markdown import write_markdown
+from microtomo.report.page import Picture, Report, Section, Table, write_report
 from microtomo.reproduce.sem import published, tables, training
-from microtomo.reproduce.sem.beyond import beyond
-from microtomo.reproduce.sem.measure import STACK, Measured, Task, collect, read_kept
-from microtomo.reproduce.sem.pictures import FLAT, Shown, agreement, drawings, gallery_figure, structures
+from microtomo.reproduce.sem.pictures import FLAT, Structure, agreement, drawings, gallery_figure, structures
 from microtomo.reproduce.sem.plan import NOISE, NUMERICAL, NUMERICAL_METHODS, Settings, experimental, perlin
+from microtomo.reproduce.sem.reconstructions import STACK, ReconstructionJob, Statistics, collect, read_kept
 from microtomo.reproduce.sem.results import Results
-from microtomo.viz.figures import ScoreBar, score_figure, thickness_figure
-from microtomo.viz.markdown import write_markdown
-from microtomo.viz.page import Picture, Report, Section, Table, write_report
+from microtomo.reproduce.sem.sections import further_sections
+from microtomo.viz.scan_figures import thickness_figure
 from microtomo.viz.scene import thickness_scene
+from microtomo.viz.score_figures import ScoreBar, score_figure
 from microtomo.viz.web import MOST_FACES
 
 _PROTOCOL = f"""
@@ -37,8 +38,8 @@ def write(folder: Path, settings: Settings, with_3d: bool) -> tuple[Path, list[s
     results = Results(folder, settings)
     test, real = results.of(perlin("published", NOISE)), results.of(experimental(NOISE))
 
-    def table(number: str, what: str, made: Table, text: str = "") -> Section:
-        saved = results.save_table(made, f"table_{number.replace('.', '_')}", f"table {number}")
+    def table(number: str, what: str, content: Table, text: str = "") -> Section:
+        saved = results.save_table(content, f"table_{number.replace('.', '_')}", f"table {number}")
         return Section(f"Table {number}: {what}", text, saved)
 
     sections = [
@@ -50,7 +51,7 @@ def write(folder: Path, settings: Settings, with_3d: bool) -> tuple[Path, list[s
         *_numerical(results),
         *_training(results),
         *_structures(results, with_3d),
-        *beyond(results, test),
+        *further_sections(results, test),
     ]  # fmt: skip
     sections.insert(0, _glance(results, test, real))
     footer = f"microtomo {version('microtomo')}, {machine()}. Made by `microtomo reproduce sem`."
@@ -61,7 +62,9 @@ def write(folder: Path, settings: Settings, with_3d: bool) -> tuple[Path, list[s
 
 def _lead(s: Settings) -> str:
     missing = s.untrained("material")
-    told = f" Methods without weights for material contrast, left out there: {', '.join(missing)}." if missing else ""
+    left_out = (
+        f" Methods without weights for material contrast, left out there: {', '.join(missing)}." if missing else ""
+    )
     return f"""
 Every table and figure of the report "Microtomography: material 3-d structure recovery having electron-microscopy
 scans" (Artemov, Bulavko, Kukushkin, Kotlyar-Shapiro & Razorenova), from seeds alone. Data: {s.samples} Perlin test
@@ -72,17 +75,17 @@ are the shipped ones of the same names, trained with other data, inputs and outp
 solution is least squares with Tikhonov regularisation, as there, from the best point of a grid.
 
 Beyond the report: stability against noise up to {max(s.noises):.0%}, both contrasts, the bound of what one pixel can
-tell, error by thickness, and what quality costs.{told}
+tell, error by thickness, and what quality costs.{left_out}
 """
 
 
-def _glance(results: Results, test: Mapping[str, Measured], real: Mapping[str, Measured]) -> Section:
+def _glance(results: Results, test: Mapping[str, Statistics], real: Mapping[str, Statistics]) -> Section:
     groups = {}
-    for name, found, theirs in (
+    for name, statistics, theirs in (
         ("test set", test, published.TEST),
         ("experimental structure", real, published.EXPERIMENTAL),
     ):
-        ours = [ScoreBar(m, one.scores.miou) for m, one in found.items()]
+        ours = [ScoreBar(m, one.scores.miou) for m, one in statistics.items()]
         names = published.NAMES
         groups[name] = ours + [ScoreBar(f"{names[m]}, report", v[0], published=True) for m, v in theirs.items()]
     below = results.below
@@ -100,23 +103,23 @@ def _numerical(results: Results) -> list[Section]:
     chosen = [m for m in NUMERICAL_METHODS if m in results.methods]
     if not chosen:
         return []
-    tried = {str(m): {n: results.tasks[experimental(n), m][0] for n in NUMERICAL} for m in chosen}
-    found = {m: {n: collect([task], results.folder) for n, task in levels.items()} for m, levels in tried.items()}
-    table = results.save_table(tables.by_noise(found, published.EXPERIMENTAL_NOISE), "table_2_3", "table 2.3")
+    jobs = {str(m): {n: results.jobs[experimental(n), m][0] for n in NUMERICAL} for m in chosen}
+    scores = {m: {n: collect([job], results.folder) for n, job in levels.items()} for m, levels in jobs.items()}
+    table = results.save_table(tables.by_noise(scores, published.EXPERIMENTAL_NOISE), "table_2_3", "table 2.3")
     text = """
 The experimental structure. The report has figures at three levels, in its Table 2.1. Its voxels are the thickness
 rounded down: where a pad of 10 nm is found 9.99 nm thick, no voxel of gold is left, so a score without noise can be
 below one with noise although no thickness is wrong.
 """
-    pictures = [_noisy_maps(results, m, levels) for m, levels in tried.items()]
+    pictures = [_noisy_maps(results, m, levels) for m, levels in jobs.items()]
     return [Section("Table 2.3: numerical solution against noise", text, table, pictures=pictures)]
 
 
-def _noisy_maps(results: Results, method: str, levels: Mapping[float, Task]) -> Picture:
+def _noisy_maps(results: Results, method: str, levels: Mapping[float, ReconstructionJob]) -> Picture:
     maps = {}
-    for noise, task in levels.items():
-        kept = read_kept(task, results.folder)
-        assert kept is not None, "steps ran before"
+    for noise, job in levels.items():
+        kept = read_kept(job, results.folder)
+        assert kept is not None, "jobs ran before"
         rec, truth = kept[0], kept[1].thickness[0]
         maps["no noise" if noise == 0 else f"{noise:.1%} noise"] = rec.thickness[0]
     figure = thickness_figure(maps, rec.stack, truth=truth, pixel_nm=rec.pixel_nm, title=f"{method} against noise")
@@ -126,7 +129,7 @@ def _noisy_maps(results: Results, method: str, levels: Mapping[float, Task]) -> 
 def _training(results: Results) -> list[Section]:
     """Figures 5 and 6."""
     s = results.settings
-    trained = {r.network: r.curves(results.folder) for r in training.runs(s) if r.ratio in (None, 1.0)}
+    trained = {r.network: r.curves(results.folder) for r in training.training_jobs(s) if r.ratio in (None, 1.0)}
     if not trained:
         return []
     how = f"""
@@ -137,11 +140,11 @@ shows how they compare, not how far they get. The other tables are of the shippe
 """
     sections = []
     if "unet" in trained:
-        found, truth = training.weighted(s, results.folder)
-        thickness = {name: w.thickness for name, w in found.items()}
+        networks, truth = training.weighted(s, results.folder)
+        thickness = {name: w.thickness for name, w in networks.items()}
         maps = thickness_figure(thickness, load_stack(STACK), truth=truth, title="UNet by weight of the layers")
         pictures = [
-            results.draw(training.weights_figure(found), "figure_5_errors", "Root mean square error of each layer."),
+            results.draw(training.weights_figure(networks), "figure_5_errors", "Root mean square error of each layer."),
             results.draw(maps, "figure_5_maps", "One structure: truth, each network, and its error below."),
         ]
         heading = "Figure 5: weight of the layers in the loss"
@@ -155,25 +158,25 @@ shows how they compare, not how far they get. The other tables are of the shippe
 
 def _structures(results: Results, with_3d: bool) -> list[Section]:
     """Tables 3.1, 3.2 and 4."""
-    shown = structures(results.settings)
-    sections = [_maps(results, i, one) for i, one in enumerate(shown)]
+    every = structures(results.settings)
+    sections = [_maps(results, i, one) for i, one in enumerate(every)]
     if not with_3d:
         return sections
-    scores = {one.name: agreement(one, results.folder) for one in shown}
-    every = drawings(results.settings)
+    scores = {one.name: agreement(one, results.folder) for one in every}
+    pictures = drawings(results.settings)
     for what, name, heading, caption in (
         ("thickness", "table_3_2", "Table 3.2: 3D structures from thickness", "True to the thickness; z is stretched."),
         ("volume", "table_4", "Table 4: 3D structures as voxels", "Voxels of 10 nm; z is stretched."),
         ("gold", "table_4_gold", "Table 4: gold layer", "The gold of the same volumes, aluminium taken off."),
     ):
-        rows = {one.name: [d for d in every if d.shown == one and d.what == what] for one in shown}
+        rows = {one.name: [d for d in pictures if d.structure == one and d.what == what] for one in every}
         figure = gallery_figure({n: row for n, row in rows.items() if row}, scores, results.folder)
         sections.append(Section(heading, pictures=[results.draw(figure, name, caption)]))
     return sections
 
 
-def _maps(results: Results, i: int, shown: Shown) -> Section:
-    recs, truth = shown.found(results.folder)
+def _maps(results: Results, i: int, structure: Structure) -> Section:
+    recs, truth = structure.read(results.folder)
     maps = {m: recs[m].thickness for m in FLAT if m in recs} or {m: rec.thickness for m, rec in recs.items()}
     best = recs.get("map") or next(iter(recs.values()))
     figure = thickness_figure(maps, best.stack, truth=truth, pixel_nm=best.pixel_nm)
@@ -182,6 +185,6 @@ def _maps(results: Results, i: int, shown: Shown) -> Section:
     if i == 0:
         scene = thickness_scene(
             best.thickness, best.stack, pixel_nm=best.pixel_nm, most_faces=MOST_FACES,
-            title=f"{shown.name}: {best.method}",
+            title=f"{structure.name}: {best.method}",
         )  # fmt: skip
-    return Section(f"Table 3.1: thickness, {shown.name}", scene=scene, pictures=[drawn])
+    return Section(f"Table 3.1: thickness, {structure.name}", scene=scene, pictures=[drawn])

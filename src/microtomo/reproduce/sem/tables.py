@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 
+from microtomo.report.page import Cell, Table
 from microtomo.reproduce.sem import published
-from microtomo.reproduce.sem.measure import Measured
-from microtomo.viz.page import Cell, Table
+from microtomo.reproduce.sem.reconstructions import Statistics
 
 MARK = "▼"
 """Beside a figure of ours that is below the published one, for those who do not see the red."""
@@ -20,19 +20,19 @@ def ordered(methods: Iterable[str]) -> list[str]:
     return [m for m in published.NAMES if m in known] + [m for m in known if m not in published.NAMES]
 
 
-def overall(found: Mapping[str, Measured], theirs: Mapping[str, Sequence[float]]) -> Table:
+def overall(statistics: Mapping[str, Statistics], theirs: Mapping[str, Sequence[float]]) -> Table:
     """Tables 1.1 and 2.1: mIoU, mRecall, mAccuracy; then pooled mIoU, standard error over structures."""
-    scores = {m: one.scores for m, one in found.items()}
-    ours = {m: (s.miou, s.mrecall, s.maccuracy, s.pooled_miou, found[m].standard_error) for m, s in scores.items()}
+    scores = {m: one.scores for m, one in statistics.items()}
+    ours = {m: (s.miou, s.mrecall, s.maccuracy, s.pooled_miou, statistics[m].standard_error) for m, s in scores.items()}
     if all(isnan(values[-1]) for values in ours.values()):  # one structure
         return _side_by_side(_HEADER[:-1], {m: values[:-1] for m, values in ours.items()}, theirs)
     return _side_by_side(_HEADER, ours, theirs)
 
 
-def by_material(found: Mapping[str, Measured], theirs: Mapping[str, Sequence[float]], first: str) -> Table:
+def by_material(statistics: Mapping[str, Statistics], theirs: Mapping[str, Sequence[float]], first: str) -> Table:
     """Tables 1.2 (``first``: iou) and 2.2 (precision): that and the recall of each material; pooled, the IoU."""
     ours = {}
-    for method, one in found.items():
+    for method, one in statistics.items():
         s = one.scores
         values = getattr(s, first)
         ours[method] = (values[1], s.recall[1], values[2], s.recall[2], s.pooled_iou[1], s.pooled_iou[2])
@@ -41,31 +41,31 @@ def by_material(found: Mapping[str, Measured], theirs: Mapping[str, Sequence[flo
     return _side_by_side([*header, "gold pooled IoU", "aluminium pooled IoU"], ours, theirs)
 
 
-def by_noise(found: Mapping[str, Mapping[float, Measured]], theirs: Mapping[float, Sequence[float]]) -> Table:
+def by_noise(statistics: Mapping[str, Mapping[float, Statistics]], theirs: Mapping[float, Sequence[float]]) -> Table:
     """Tables 2.1 and 2.3: the experimental structure by noise level, methods one below the other."""
     rows: list[list[Cell | str]] = []
     grey = []
-    for method, levels in found.items():
+    for method, levels in statistics.items():
         for noise, one in levels.items():
             name = "no noise" if noise == 0 else f"{noise:.1%} noise"
-            told = theirs.get(noise) if method == "tikhonov" else None
-            if told is not None:
+            figures = theirs.get(noise) if method == "tikhonov" else None
+            if figures is not None:
                 grey.append(len(rows))
-                rows.append([f"{published.NAMES[method]}, {name}, report", *(f"{v:.3f}" for v in told), ""])
+                rows.append([f"{published.NAMES[method]}, {name}, report", *(f"{v:.3f}" for v in figures), ""])
             s = one.scores
-            rows.append([f"{method}, {name}", *_cells((s.miou, s.mrecall, s.maccuracy, s.pooled_miou), told)])
+            rows.append([f"{method}, {name}", *_cells((s.miou, s.mrecall, s.maccuracy, s.pooled_miou), figures)])
     return Table(_HEADER[:-1], rows, published=grey)
 
 
 def below(table: Table) -> list[str]:
     """Which figures of a table are below the published ones, a line a method."""
-    told = []
+    lines = []
     for row in table.rows:
         named = zip(table.header, row, strict=True)
         columns = [column for column, cell in named if isinstance(cell, Cell) and cell.worse]
         if columns:
-            told.append(f"{str(row[0]).removesuffix(', ours')} ({', '.join(columns)})")
-    return told
+            lines.append(f"{str(row[0]).removesuffix(', ours')} ({', '.join(columns)})")
+    return lines
 
 
 def _side_by_side(
@@ -77,13 +77,13 @@ def _side_by_side(
     rows: list[list[Cell | str]] = []
     grey = []
     for method in ordered({**theirs, **ours}):
-        told = theirs.get(method)
-        if told is not None:
+        figures = theirs.get(method)
+        if figures is not None:
             grey.append(len(rows))
-            blank = [""] * (len(header) - 1 - len(told))
-            rows.append([f"{published.NAMES[method]}, report", *(f"{v:.3f}" for v in told), *blank])
+            blank = [""] * (len(header) - 1 - len(figures))
+            rows.append([f"{published.NAMES[method]}, report", *(f"{v:.3f}" for v in figures), *blank])
         if method in ours:
-            rows.append([f"{method}, ours", *_cells(ours[method], told, top)])
+            rows.append([f"{method}, ours", *_cells(ours[method], figures, top)])
     return Table(header, rows, published=grey)
 
 

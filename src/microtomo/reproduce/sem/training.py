@@ -17,13 +17,15 @@ import torch
 from matplotlib.figure import Figure
 
 from microtomo.materials import load_stack
-from microtomo.reproduce.sem.measure import STACK
 from microtomo.reproduce.sem.plan import NOISE, Settings
 from microtomo.reproduce.sem.published import NAMES
-from microtomo.simulate.seeds import derive_seed
-from microtomo.simulate.simulation import simulate_scan
-from microtomo.simulate.structures import make_structure
-from microtomo.training.config import TrainConfig, load_train_config
+from microtomo.reproduce.sem.reconstructions import STACK
+from microtomo.seeds import Stream
+from microtomo.simulate.samples import draw_structures
+from microtomo.simulate.scans import simulate_scan
+from microtomo.simulate.workers import Advance, unobserved
+from microtomo.training.config import RunConfig
+from microtomo.training.task import load_run
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
 
@@ -37,7 +39,7 @@ _SECONDS = 0.009  # a sample of 32 x 32 pixels, about
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingJob:
     """Training of a network; ``ratio`` is C_Al / C_Au, None for equal weights in shares of each layer's range."""
 
     network: str
@@ -53,7 +55,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What a person is told while it runs."""
+        """What it is called in a line of progress."""
         return f"training {self.name}"
 
     @property
@@ -64,8 +66,8 @@ class Run:
 
     def folder(self, folder: Path) -> Path:
         """Folder of the run; its name holds what decides it."""
-        told = sha256(f"{version('microtomo')} {self.config().model_dump_json()}".encode()).hexdigest()[:8]
-        return folder / "training" / f"{self.name}-{told}"
+        digest = sha256(f"{version('microtomo')} {self.config().model_dump_json()}".encode()).hexdigest()[:8]
+        return folder / "training" / f"{self.name}-{digest}"
 
     def done(self, folder: Path) -> bool:
         """Whether it was trained to the end."""
@@ -73,13 +75,13 @@ class Run:
 
         return (self.folder(folder) / WEIGHTS).is_file()
 
-    def config(self) -> TrainConfig:
+    def config(self) -> RunConfig:
         """The published output and loss, the signal as input, scans as the report's."""
         layer_weights = None
         if self.ratio is not None:
             gold, aluminium = load_stack(STACK).max_nm
             layer_weights = [gold**2, self.ratio * aluminium**2]  # our loss is in shares of the range, theirs in nm
-        return load_train_config(
+        return load_run(
             self.network,
             network__width=self.width if self.network != "conv3" else None,
             network__dropout=0.0,  # half of so few channels would be too few
@@ -100,12 +102,12 @@ class Run:
             precision="32-true",
         )
 
-    def run(self, folder: Path) -> None:
+    def run(self, folder: Path, advance: Advance = unobserved) -> None:
         """Train, or go on where that was interrupted."""
-        from microtomo.training.run import train
+        from microtomo.training.run import run_training
 
         with contextlib.redirect_stderr(io.StringIO()):  # one bar is enough
-            train(self.config(), self.folder(folder))
+            run_training(self.config(), self.folder(folder))
 
     def curves(self, folder: Path) -> list[dict[str, float]]:
         """Samples, loss, validation_loss and validation_miou after each epoch."""
@@ -115,13 +117,13 @@ class Run:
         return [{name: float(value or "nan") for name, value in row.items()} for row in rows]
 
 
-def runs(settings: Settings) -> list[Run]:
+def training_jobs(settings: Settings) -> list[TrainingJob]:
     """Every training: each network, and the UNet with each weight."""
     chosen = [n for n in NETWORKS if settings.methods is None or n in settings.methods]
 
-    def one(network: str, ratio: float | None) -> Run:
+    def one(network: str, ratio: float | None) -> TrainingJob:
         samples = max(_EPOCHS, round(settings.train_samples * SHARE[network]))
-        return Run(network, ratio, settings.train_pixels, settings.train_width, samples)
+        return TrainingJob(network, ratio, settings.train_pixels, settings.train_width, samples)
 
     plain = [one(network, None) for network in chosen if network != "unet"]
     return plain + ([one("unet", ratio) for ratio in LOSSES.values()] if "unet" in chosen else [])
@@ -162,39 +164,38 @@ class Weighted:
 
 
 def weighted(settings: Settings, folder: Path, count: int = 8) -> tuple[dict[str, Weighted], np.ndarray]:
-    """Each UNet of Figure 5 on the same validation structures, and the true thickness of the one that is shown."""
-    from microtomo.inversion import reconstruct
+    """Each UNet of Figure 5 on the same structures, and the true thickness of the one that is shown."""
+    from microtomo.inverse.reconstruct import reconstruct
     from microtomo.training.run import WEIGHTS
 
     stack, size = load_stack(STACK), settings.train_pixels
-    seeds = [[derive_seed(settings.seed, 4, i, k) for k in range(2)] for i in range(count)]
-    truth = torch.stack([make_structure(stack, "perlin", each, size, size) for each in seeds])
-    scan = simulate_scan(stack, truth, contrast="published", noise=NOISE, seed=settings.seed)
+    truth = draw_structures(stack, "perlin", settings.seed, Stream.WEIGHTED_LOSSES, range(count), size, size)
+    scan = simulate_scan(stack, truth, forward="published", noise=NOISE, seed=settings.seed)
     shown = int((truth > 0).float().mean((2, 3)).amin(1).argmax())  # the one that has most of both layers
-    found = {}
-    for run in runs(settings):
-        if run.ratio is not None:
-            name = next(n for n, ratio in LOSSES.items() if ratio == run.ratio)
-            rec = reconstruct(scan, "unet", contrast="published", weights=run.folder(folder) / WEIGHTS)
+    networks = {}
+    for job in training_jobs(settings):
+        if job.ratio is not None:
+            name = next(n for n, ratio in LOSSES.items() if ratio == job.ratio)
+            rec = reconstruct(scan, "unet", forward="published", weights=job.folder(folder) / WEIGHTS)
             share = (torch.as_tensor(rec.thickness) - truth) / torch.tensor(stack.max_nm)[:, None, None]
             errors = (share.double() ** 2).mean((0, 2, 3)).sqrt()
-            found[name] = Weighted(np.asarray(rec.thickness[shown]), tuple(errors.tolist()))
-    return found, truth[shown].numpy()
+            networks[name] = Weighted(np.asarray(rec.thickness[shown]), tuple(errors.tolist()))
+    return networks, truth[shown].numpy()
 
 
 @styled
-def weights_figure(found: Mapping[str, Weighted]) -> Figure:
+def weights_figure(networks: Mapping[str, Weighted]) -> Figure:
     """Errors of gold and aluminium by the weight of aluminium in the loss."""
     figure = new_figure(6.4, 3.2)
     axis = figure.subplots()
-    place = np.arange(len(found))
+    place = np.arange(len(networks))
     stack = load_stack(STACK)
     tints = colours.stack_colours(stack)[1]
     for k, (symbol, tint) in enumerate(zip(stack.symbols, tints, strict=True)):
-        bars: Any = axis.bar(place + 0.38 * (k - 0.5), [100 * w.errors[k] for w in found.values()], 0.36, color=tint,
+        bars: Any = axis.bar(place + 0.38 * (k - 0.5), [100 * w.errors[k] for w in networks.values()], 0.36, color=tint,
                              label=f"{symbol}, of {stack.max_nm[k]:g} nm")  # fmt: skip
         axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
-    axis.set_xticks(place, [f"{name}\n$C_{{Al}}/C_{{Au}}$ = {LOSSES[name]:g}" for name in found])
+    axis.set_xticks(place, [f"{name}\n$C_{{Al}}/C_{{Au}}$ = {LOSSES[name]:g}" for name in networks])
     axis.set_ylabel("rms error [% of the range]")
     axis.margins(y=0.12)
     axis.spines[["top", "right"]].set_visible(False)

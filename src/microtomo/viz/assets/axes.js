@@ -5,7 +5,7 @@ const MicrotomoAxes = (() => {
 
   function draw(view, f, ratio) {
     const px = Math.round(14 * f.small);
-    const [X, Y] = view.data.size_nm, zScale = view.stage.zScale, { panX, panY, el } = view.stage.camera;
+    const [X, Y] = view.data.size_nm, zScale = view.state.zScale, { panX, panY, el } = view.state.camera;
     const pen = view.overlay.getContext("2d"), style = getComputedStyle(document.body);
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, f.w, f.h);
@@ -49,7 +49,7 @@ const MicrotomoAxes = (() => {
     axis("x", xTicks, (t) => [t, yFront, f.slab], away([X / 2, yFront, f.slab]), [0, yFront, f.slab], [X, yFront, f.slab]);
     axis("y", yTicks, (t) => [xFront, Y - t, f.slab], away([xFront, Y / 2, f.slab]), [xFront, 0, f.slab], [xFront, Y, f.slab]);
     if (el < 85) axis("z", zTicks, (t) => [zx, zy, t * zScale], [-1, 0], [zx, zy, 0], [zx, zy, f.top]);
-    if (view.stage.mark) drawMark(view.stage.mark, pen, screen, f);
+    if (view.state.mark) drawMark(view.state.mark, pen, screen, f);
   }
 
   function drawMark(mark, pen, screen, f) {

@@ -53,7 +53,7 @@ void main() {
   }
 
   /** What linked views share: the camera, what is shown, cuts (x and z from above, y from below) [nm], the mark. */
-  class Stage {
+  class SceneState {
     constructor() {
       Object.assign(this, { camera: { ...START }, zScale: 1, hidden: new Set(), opacity: {}, cut: [1, 0, 1], mark: null });
       this.views = [];
@@ -70,8 +70,8 @@ void main() {
   }
 
   class View {
-    constructor(element, stage, onpick) {
-      Object.assign(this, { element, stage, onpick, parts: [], queued: false, data: null, frames: 0 });
+    constructor(element, state, onpick) {
+      Object.assign(this, { element, state, onpick, parts: [], queued: false, data: null, frames: 0 });
       this.solid = document.createElement("canvas");
       this.overlay = document.createElement("canvas");
       element.append(this.solid, this.overlay);
@@ -83,7 +83,7 @@ void main() {
       this.controls();
       this.observer = new ResizeObserver(() => this.redraw());
       this.observer.observe(element);
-      stage.views.push(this);
+      state.views.push(this);
     }
 
     compile() {
@@ -150,12 +150,12 @@ void main() {
     }
 
     frame() {
-      const [X, Y, Z] = this.data.size_nm, view = this.stage.camera;
+      const [X, Y, Z] = this.data.size_nm, view = this.state.camera;
       const a = view.az * Math.PI / 180, e = view.el * Math.PI / 180;
       const towards = [Math.sin(a) * Math.cos(e), -Math.cos(a) * Math.cos(e), Math.sin(e)];
       const right = [Math.cos(a), Math.sin(a), 0];
       const up = [-Math.sin(a) * Math.sin(e), Math.cos(a) * Math.sin(e), Math.cos(e)];
-      const slab = this.data.floor_nm * this.data.z_scale, top = Z * this.stage.zScale;
+      const slab = this.data.floor_nm * this.data.z_scale, top = Z * this.state.zScale;
       const centre = [X / 2, Y / 2, (slab + top) / 2];
       const w = this.element.clientWidth, h = this.element.clientHeight, small = Math.min(1, Math.max(0.78, w / 480));
       const wide = Math.abs(X * right[0]) + Math.abs(Y * right[1]);
@@ -176,7 +176,7 @@ void main() {
         if (canvas.width !== Math.round(f.w * ratio)) canvas.width = Math.round(f.w * ratio);
         if (canvas.height !== Math.round(f.h * ratio)) canvas.height = Math.round(f.h * ratio);
       }
-      const quick = this.coarse && this.stage.moving && this.cost > SLOW_MS, begun = performance.now();
+      const quick = this.coarse && this.state.moving && this.cost > SLOW_MS, begun = performance.now();
       this.paint(f, false, quick ? this.coarse : this.parts);
       if (this.coarse && !quick) {
         gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4)); // waits until it is drawn
@@ -187,7 +187,7 @@ void main() {
     }
 
     paint(f, picking, parts) {
-      const gl = this.gl, stage = this.stage, [X, Y, Z] = this.data.size_nm, floor = this.data.floor_nm;
+      const gl = this.gl, state = this.state, [X, Y, Z] = this.data.size_nm, floor = this.data.floor_nm;
       gl.viewport(0, 0, this.solid.width, this.solid.height);
       gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
@@ -197,19 +197,19 @@ void main() {
       gl.uniform3f(at("span"), X, Y, Z - floor);
       for (const name of ["centre", "right", "up", "towards"]) gl.uniform3fv(at(name), f[name]);
       gl.uniform2f(at("scale"), 2 / (f.w * f.perPixel), 2 / (f.h * f.perPixel));
-      gl.uniform2f(at("move"), stage.camera.panX * f.perPixel, stage.camera.panY * f.perPixel);
+      gl.uniform2f(at("move"), state.camera.panX * f.perPixel, state.camera.panY * f.perPixel);
       gl.uniform1f(at("depth"), 2 * Math.hypot(X, Y, f.top - f.slab));
-      gl.uniform1f(at("zNow"), stage.zScale);
+      gl.uniform1f(at("zNow"), state.zScale);
       gl.uniform1f(at("zSlab"), this.data.z_scale);
       gl.uniform2f(at("size"), X, Y);
       gl.uniform1f(at("inside"), 1e-4 * Math.max(X, Y));
       gl.uniform1i(at("picking"), picking);
       // shares of the box; a cut at its very end cuts nothing
-      const [cx, cy, cz] = stage.cut, open = cx < 1 || cy > 0 || cz < 1;
-      gl.uniform3f(at("cut"), cx < 1 ? cx * X : 2 * X, cy > 0 ? cy * Y : -Y, cz < 1 ? cz * Z * stage.zScale : 1e9);
+      const [cx, cy, cz] = state.cut, open = cx < 1 || cy > 0 || cz < 1;
+      gl.uniform3f(at("cut"), cx < 1 ? cx * X : 2 * X, cy > 0 ? cy * Y : -Y, cz < 1 ? cz * Z * state.zScale : 1e9);
       (open ? gl.disable : gl.enable).call(gl, gl.CULL_FACE);
-      const opacity = (part) => stage.opacity[part.name] ?? 1;
-      const shown = parts.filter((p) => !stage.hidden.has(p.name) && opacity(p) > 0);
+      const opacity = (part) => state.opacity[part.name] ?? 1;
+      const shown = parts.filter((p) => !state.hidden.has(p.name) && opacity(p) > 0);
       const draw = (part) => {
         gl.uniform3fv(at("colour"), part.colour);
         gl.uniform1f(at("opacity"), picking ? 1 : opacity(part));
@@ -258,7 +258,7 @@ void main() {
     }
 
     controls() {
-      const element = this.element, stage = this.stage, held = new Map();
+      const element = this.element, state = this.state, held = new Map();
       let spread = 0, pressed = null;
       const here = (e) => { const box = element.getBoundingClientRect(); return [e.clientX - box.left, e.clientY - box.top]; };
       element.addEventListener("pointerdown", (e) => {
@@ -278,10 +278,10 @@ void main() {
       for (const end of ["pointerup", "pointercancel"]) {
         element.addEventListener(end, (e) => { held.delete(e.pointerId); spread = 0; pressed = null; });
       }
-      const zoom = (factor) => { stage.camera.zoom = Math.min(40, Math.max(0.2, stage.camera.zoom * factor)); };
+      const zoom = (factor) => { state.camera.zoom = Math.min(40, Math.max(0.2, state.camera.zoom * factor)); };
       const turn = (dx, dy) => {
-        stage.camera.az -= 0.35 * dx;
-        stage.camera.el = Math.min(90, Math.max(3, stage.camera.el + 0.35 * dy));
+        state.camera.az -= 0.35 * dx;
+        state.camera.el = Math.min(90, Math.max(3, state.camera.el + 0.35 * dy));
       };
       element.addEventListener("pointermove", (e) => {
         const last = held.get(e.pointerId);
@@ -293,13 +293,13 @@ void main() {
           if (spread) zoom(now / spread);
           spread = now;
         } else if (e.shiftKey || e.buttons & 6) {
-          stage.camera.panX += dx;
-          stage.camera.panY -= dy;
+          state.camera.panX += dx;
+          state.camera.panY -= dy;
         } else turn(dx, dy);
-        stage.move();
+        state.move();
       });
       element.addEventListener("contextmenu", (e) => e.preventDefault());
-      element.addEventListener("wheel", (e) => { e.preventDefault(); zoom(Math.exp(-0.0012 * e.deltaY)); stage.move(); }, { passive: false });
+      element.addEventListener("wheel", (e) => { e.preventDefault(); zoom(Math.exp(-0.0012 * e.deltaY)); state.move(); }, { passive: false });
       element.tabIndex = 0;
       const keys = { ArrowLeft: () => turn(-20, 0), ArrowRight: () => turn(20, 0), ArrowUp: () => turn(0, -15),
         ArrowDown: () => turn(0, 15), "+": () => zoom(1.2), "-": () => zoom(1 / 1.2) };
@@ -307,15 +307,15 @@ void main() {
         if (!keys[e.key]) return;
         e.preventDefault();
         keys[e.key]();
-        stage.move();
+        state.move();
       });
     }
 
     close() {
       this.observer.disconnect();
-      this.stage.views = this.stage.views.filter((v) => v !== this);
+      this.state.views = this.state.views.filter((v) => v !== this);
       this.gl.getExtension("WEBGL_lose_context")?.loseContext();
     }
   }
-  return { Stage, View };
+  return { SceneState, View };
 })();

@@ -1,0 +1,68 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from microtomo.errors import MicrotomoError
+
+_FORWARD = "Forward model: material or published, see docs/physics.md"
+
+Forward = Annotated[str, typer.Option("--forward", "--contrast", metavar="MODEL", help=f"{_FORWARD}.")]
+"""The forward model of a verb that has a default of its own."""
+
+GivenForward = Annotated[
+    str | None, typer.Option("--forward", "--contrast", metavar="MODEL", help=f"{_FORWARD}; else what the file says.")
+]
+"""The forward model where a file or a configuration may say it."""
+
+
+def parse_energies(text: str) -> tuple[float, ...]:
+    """Energies [keV] from ``5:35`` (step 1, both ends), ``5:35:2`` or ``5,7.5,10``."""
+    import math
+
+    try:
+        if ":" not in text:
+            return tuple(float(part) for part in text.split(","))
+        first, last, step = (float(part) for part in (text if text.count(":") == 2 else f"{text}:1").split(":"))
+        if not (math.isfinite(first + last + step) and step > 0 and last >= first and (last - first) / step < 1e5):
+            raise ValueError
+    except ValueError:
+        raise MicrotomoError(f"--energies {text}: not understood: write 5:35, 5:35:2 or 5,7.5,10 (keV)") from None
+    return tuple(first + i * step for i in range(int((last - first) / step + 1e-6) + 1))
+
+
+def parse_slice(text: str, name: str) -> slice:
+    """A slice from ``0:10``, ``:10``, ``5:`` or ``7`` (that one alone)."""
+    try:
+        ends = [int(part) if part else None for part in text.split(":")]
+        if len(ends) == 1 and ends[0] is not None and ends[0] >= 0:
+            return slice(ends[0], ends[0] + 1)
+        if len(ends) == 2 and all(end is None or end >= 0 for end in ends):
+            return slice(*ends)
+    except ValueError:
+        pass
+    raise MicrotomoError(f"{name} {text}: not understood: write 0:10 (0 to 9) or 7")
+
+
+def parse_region(text: str) -> tuple[slice, slice]:
+    """Rows and columns from ``0:10,0:128``."""
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise MicrotomoError(f"--substrate {text}: not understood: write rows,columns in pixels, such as 0:10,0:128")
+    return parse_slice(parts[0], "--substrate"), parse_slice(parts[1], "--substrate")
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Key and value of ``key=value``: the value as TOML reads it, else as text."""
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip().isidentifier():
+        raise MicrotomoError(f"--set {text}: not understood: write --set key=value")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()

@@ -1,0 +1,141 @@
+"""Reconstruct a file: every sample of it, a few at a time, into another file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from microtomo.errors import naming
+from microtomo.inverse.reconstruct import reconstruct
+from microtomo.io.atomic import check_output
+from microtomo.io.reconstructions import new_reconstruction
+from microtomo.io.sources import open_scan
+from microtomo.physics.forward import DEFAULT
+from microtomo.registry import get_method
+from microtomo.scan import Reconstruction, Status
+
+BATCH_BYTES = 64e6
+"""Signal in memory at a time: small beside what methods need for it, large beside the cost of a call."""
+_MOST_SAMPLES = 64  # of a batch
+_MANY = 0.05  # share of pixels with a status that is worth a warning
+
+
+class Summary:
+    """How the reconstruction of all samples of a file went; ``notes`` are sentences about what was assumed."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.notes: list[str] = []
+        self._pixels: Counter[Status] = Counter()
+        self._chi_square: list[tuple[float, int]] = []  # sum and number of the finite ones of each batch
+        self._seconds = self._noise = 0.0
+        self._method = self._forward = ""
+
+    def add(self, rec: Reconstruction) -> None:
+        """Count a batch."""
+        status, chi_square = np.asarray(rec.status), np.asarray(rec.chi_square, dtype=float)
+        self._pixels.update({code: int((status == code).sum()) for code in Status})
+        count = len(status) if status.ndim == 3 else 1
+        self.samples += count
+        finite = chi_square[np.isfinite(chi_square)]
+        self._chi_square.append((float(finite.sum()), finite.size))
+        self._seconds += rec.seconds
+        self._noise += rec.noise * count
+        self._method, self._forward = rec.method, rec.forward
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: ``status`` are shares of the pixels, ``noise`` the mean over samples."""
+        total, fitted = (sum(values) for values in zip(*self._chi_square, strict=True))
+        return {
+            "method": self._method,
+            "forward": self._forward,
+            "samples": self.samples,
+            "noise": self._noise / self.samples,
+            "chi_square": total / fitted if fitted else None,
+            "status": {code.name.lower(): count / self._pixels.total() for code, count in self._pixels.items()},
+            "seconds": self._seconds,
+        }
+
+    def line(self) -> str:
+        """The same in a line."""
+        values = self.as_dict()
+        shares = ", ".join(f"{s:.1%} {name.replace('_', ' ')}" for name, s in values["status"].items() if s)
+        count = f"{self.samples} samples, " if self.samples > 1 else ""
+        fit = "none" if values["chi_square"] is None else f"{values['chi_square']:.2f}"
+        return (
+            f"{self._method} ({self._forward}): {count}{shares}; mean chi-square {fit}; "
+            f"noise {values['noise']:.1%}; {self._seconds:.2f} s"
+        )
+
+    def warnings(self) -> list[str]:
+        """A sentence for each status that many pixels have."""
+        pixels = self._pixels.total()
+        return [
+            f"{count / pixels:.1%} of the pixels: {code.message}"
+            for code, count in self._pixels.items()
+            if code != Status.OK and count > _MANY * pixels
+        ]
+
+
+def reconstruct_file(
+    path: str | Path,
+    output: str | Path,
+    method: str,
+    *,
+    given: Mapping[str, Any] | None = None,
+    samples: slice | None = None,
+    substrate: tuple[slice, slice] | None = None,
+    batch: int | None = None,
+    batch_bytes: float = BATCH_BYTES,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    options: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Summary:
+    """Reconstruct the samples of a file, a batch at a time, and write them to ``output``.
+
+    Parameters
+    ----------
+    given
+        What goes before what the file says: ``energies_kev``, ``pixel_nm``, ``stack``, ``forward``.
+    samples
+        Those to take, all when not given.
+    substrate
+        Rows and columns of bare substrate to normalise to.
+    batch
+        Samples in memory at a time; when not given, as many as fit ``batch_bytes`` of signal.
+    progress
+        Called with the samples done by now, and all.
+    options, settings
+        Those of the method, and those of :func:`microtomo.inverse.reconstruct.reconstruct`.
+
+    Raises
+    ------
+    MicrotomoError
+        With the name of the file, where it cannot be read or reconstructed, or ``output`` cannot be written.
+    """
+    path, options, summary = Path(path), dict(options or {}), Summary()
+    check_output(output)
+    get_method(method)
+    with open_scan(path, **(given or {})) as source:
+        if "energies_kev" in source.history:
+            kev, name = source.energies_kev, source.stack.name if source.stack else "au-al-si"
+            summary.notes.append(f"{path} says no energies: {kev[0]:g}..{kev[-1]:g} keV are taken from stack {name}")
+        numbers = source.select(samples)
+        total = 1 if numbers is None else len(numbers)
+        if batch is None:
+            batch = max(1, min(_MOST_SAMPLES, int(batch_bytes / (source.data.nbytes / (source.samples or 1)))))
+        origin = {"input": str(path), "input_sha256": source.sha256(), **({"options": options} if options else {})}
+        with new_reconstruction(output, numbers, source.files, **origin) as writer:
+            for part in source.batches(batch, samples):
+                scan = source.read(part)
+                with naming(path):
+                    scan = scan if substrate is None else scan.normalised(*substrate)
+                    rec = reconstruct(scan, method, forward=scan.forward or DEFAULT, **settings, **options)
+                writer.add(rec, scan.truth)
+                summary.add(rec)
+                progress(summary.samples, total)
+    return summary

@@ -1,0 +1,1 @@
+"""Every file layout: one ladder from a path to what it holds."""

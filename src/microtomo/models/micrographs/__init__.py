@@ -1,0 +1,1 @@
+"""Networks for micrographs, one architecture a file."""

@@ -1,0 +1,1 @@
+"""Networks for scans, one architecture a file."""

@@ -1,0 +1,1 @@
+"""What the last layer of a network for scans means, one head a file."""

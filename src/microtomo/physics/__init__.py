@@ -1,0 +1,1 @@
+"""What a stack of layers does to a beam, and what a detector records of it."""

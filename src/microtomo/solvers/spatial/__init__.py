@@ -1,0 +1,1 @@
+"""What the solver `map` needs alone: levels, belief propagation, smooth fields."""

@@ -1,0 +1,1 @@
+"""Contaminants on graphene: filters, synthetic micrographs, atoms."""

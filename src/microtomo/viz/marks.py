@@ -1,0 +1,78 @@
+"""Picture of a measured micrograph: the image, its classes shaded, and the marks of the measurement over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from microtomo.registry import LabelClass
+from microtomo.tem.measurement import Lines, Mark, Measured, Outlines, Points, Scale
+from microtomo.viz.colours import rgb
+from microtomo.viz.figures import new_figure, styled
+from microtomo.viz.micrographs import OPACITY, grey
+
+Extent = tuple[float, float, float, float]
+
+
+@styled
+def measurement_figure(image: np.ndarray, measured: Measured, classes: Sequence[LabelClass], title: str = "") -> Figure:
+    """The image (y, x) with the measured labels in the colours of their classes, and all marks, as a figure.
+
+    Axes are in nm where the pixel size is known, else in px; the caption stands below the title.
+    """
+    unit = measured.pixel_nm or 1.0
+    words = "\n".join(line for line in (title, measured.caption) if line)
+    figure = new_figure(7.6, 6.4 * image.shape[0] / image.shape[1] + 0.4, words)
+    axes = figure.subplots()
+    extent = (-0.5 * unit, (image.shape[1] - 0.5) * unit, (image.shape[0] - 0.5) * unit, -0.5 * unit)
+    axes.imshow(grey(image), cmap="gray", vmin=0, vmax=255, extent=extent)
+    if measured.segmentation is not None:
+        _shade(axes, measured.segmentation.labels, classes, extent)
+    for mark in measured.marks:
+        _draw(figure, axes, mark, unit)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper right")
+    name = "px" if measured.pixel_nm is None else "nm"
+    axes.set(xlim=extent[:2], ylim=extent[2:], xlabel=f"x [{name}]", ylabel=f"y [{name}]")
+    return figure
+
+
+def _shade(axes: Axes, labels: np.ndarray, classes: Sequence[LabelClass], extent: Extent) -> None:
+    shade = np.zeros((*labels.shape, 4), dtype=np.float32)
+    for number, label in enumerate(classes):
+        if label.colour is not None:
+            shade[labels == number] = (*(np.array(rgb(label.colour)) / 255), OPACITY)
+    if shade.any():
+        axes.imshow(shade, extent=extent)
+
+
+def _draw(figure: Figure, axes: Axes, mark: Mark, unit: float) -> None:
+    if isinstance(mark, Points):
+        x, y = mark.places[:, ::-1].T * unit
+        axes.plot(x, y, "o" if mark.label else ".", color=mark.colour, markersize=mark.size, label=mark.label or None)
+    elif isinstance(mark, Lines):
+        _draw_lines(figure, axes, mark, unit)
+    elif isinstance(mark, Outlines):
+        closed = [np.concatenate([corners, corners[:1]])[:, ::-1] * unit for corners in mark.outlines]
+        axes.add_collection(LineCollection(closed, colors=mark.colour, linewidths=mark.width, label=mark.label or None))
+    else:
+        for (y, x), text in zip(mark.places * unit, mark.texts, strict=True):
+            axes.text(x, y, text, color=mark.colour, fontsize=mark.size, ha="center", va="center")
+
+
+def _draw_lines(figure: Figure, axes: Axes, mark: Lines, unit: float) -> None:
+    ends = list(mark.ends[..., ::-1] * unit)
+    lines = LineCollection(ends, linewidths=mark.width, label=mark.label or None)
+    axes.add_collection(lines)
+    if not isinstance(mark.colour, Scale):
+        lines.set_color(mark.colour)
+        return
+    scale = mark.colour
+    lines.set_cmap(scale.colours)
+    lines.set_array(scale.values)
+    lines.set_clim(*scale.limits)
+    figure.colorbar(lines, ax=axes, label=scale.label, shrink=0.8, ticks=scale.ticks or None)
