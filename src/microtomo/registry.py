@@ -63,7 +63,7 @@ class Task:
     ``title`` says what, for headings; ``classes`` are the labels 0, 1, ... (of a scan its stack decides); ``trial``
     names the leaderboard's trial by which methods are ranked. Of micrographs also the ``preparation``, and
     ``example(seed, index)``: a synthetic image (y, x) of counts with its labels (y, x) uint8, on which methods are
-    compared.
+    compared. ``others_labelled``: its label images may number other things, so that only 1 is label 1, not all but 0.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Task:
     classes: tuple[LabelClass, ...] = ()
     preparation: Preparation | None = None
     example: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+    others_labelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ class Measurement:
     ``run(image, segmentation, pixel_nm, **settings)`` gives a :class:`microtomo.tem.measurement.Measured` with the
     named ``tables``, the first of which is the result. With ``from_labels`` the labels alone suffice, so that a label
     image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
-    first column of every table, also for one image.
+    first column of every table, also for one image. ``chart``: columns of the first table that a report of many images
+    shows, none for no report; the first it draws over their dates, with a 95 % interval from the second to the third.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Measurement:
     tables: tuple[str, ...]
     from_labels: bool = False
     names_image: bool = True
+    chart: tuple[str, ...] = ()
 
     @property
     def settings(self) -> list[Parameter]:
@@ -180,19 +183,19 @@ def register(
 
 
 def measurement(
-    name: str, *, task: str, tables: Sequence[str] = (), from_labels: bool = False, names_image: bool = True
+    name: str, *, task: str, tables: Sequence[str] = (), **more: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a measurement under ``name``, see :class:`Measurement`; ``tables`` is (name,) if not given.
+    """Decorator that adds a :class:`Measurement` under ``name``; ``tables``: (name,) if none; ``more``: its fields.
 
-    Its keyword-only parameters become options of ``microtomo measure NAME``; an annotation ``Annotated[type, "help"]``
-    says what each is. Raises MicrotomoError for a name that is taken and without a docstring.
+    Its keyword-only parameters become options of ``microtomo measure NAME``, with the help of ``Annotated[type,
+    "help"]``. Raises MicrotomoError for a name that is taken and without a docstring.
     """
 
     def add(run: Callable[..., Any]) -> Callable[..., Any]:
         if name in _MEASUREMENTS:
             raise MicrotomoError(f"measurement {name!r} is registered twice")
         summary = _summary("measurement", name, run)
-        _MEASUREMENTS[name] = Measurement(name, task, summary, run, tuple(tables) or (name,), from_labels, names_image)
+        _MEASUREMENTS[name] = Measurement(name, task, summary, run, tuple(tables) or (name,), **more)
         return run
 
     return add

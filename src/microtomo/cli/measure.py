@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from inspect import Parameter, Signature, cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -13,6 +14,7 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
+    from microtomo.report.measurements import MeasurementPage
     from microtomo.tem.measurement import Column, Measured
 
 
@@ -75,6 +77,9 @@ def _command(known: Measurement) -> Callable[..., None]:
         ("settings", list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the segmenter."), ()),
         ("pixel_nm", float | None, typer.Option(help="Pixel size in nm; else what the file says."), ()),
     ]
+    if known.chart:
+        page = typer.Option(help="HTML page: table, histogram, control chart by date, pictures.")
+        options.append(("report", Path | None, page, ()))
     parameters = [_parameter(name, kind, info, default) for name, kind, info, default in options]
     for p in known.settings:
         kind, *words = get_args(p.annotation) if get_args(p.annotation) else (p.annotation,)
@@ -115,6 +120,7 @@ def _run(
     settings: list[str] | None,
     pixel_nm: float | None,
     as_json: bool,
+    report: Path | None = None,
     **given: Any,
 ) -> None:
     from microtomo.cli.options import parse_setting
@@ -124,11 +130,11 @@ def _run(
 
     tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
     folder = image.is_dir()
-    files = _files(known, image, mask, method, [*tables.values(), None if folder else picture])
+    files = _files(known, image, mask, method, [*tables.values(), None if folder else picture, report])
     options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
     rows: dict[str, list[tuple[str, tuple[Column, ...]]]] = {name: [] for name in tables}
     refused = 0
-    with each_of(files) as (paths, say):
+    with _page(known, report, image) as page, each_of(files) as (paths, say):
         for path in paths:
             try:
                 measured = _measured(known, path, mask, **options, **given)
@@ -137,17 +143,50 @@ def _run(
                     raise
                 refused += 1
                 typer.echo(f"warning: {error}", err=True)
+                if page is not None:
+                    page.refused.append(str(error))
                 continue
             for name in tables:
                 rows[name].append((path.name, measured.tables[name]))
             if picture is not None:
                 _draw(known, path, measured, picture / f"{path.stem}.png" if folder else picture)
-            say(json.dumps(measured.summary) if as_json else f"{path.name}: {measured.sentence}; written to {output}")
+            if page is not None:
+                _add(page, path, measured)
+            told = {"image": path.name, **measured.summary}
+            say(json.dumps(told) if as_json else f"{path.name}: {measured.sentence}; written to {output}")
     for name, target in tables.items():
         if target is not None:
             write_table(target, rows[name], known.names_image or folder)
     if refused:
         raise MicrotomoError(f"{refused} of {len(files)} images could not be measured, see above")
+
+
+@contextmanager
+def _page(known: Measurement, target: Path | None, source: Path) -> Iterator[MeasurementPage | None]:
+    """What collects the measured images, and is written in the end; None where no page is wanted."""
+    if target is None:
+        yield None
+        return
+    from tempfile import TemporaryDirectory
+
+    from microtomo.report.measurements import MeasurementPage
+    from microtomo.report.page import write_report
+
+    with TemporaryDirectory() as folder:
+        page = MeasurementPage(known, Path(folder))
+        yield page
+        write_report(page.report(f"{known.name}: {source.name}"), target)
+
+
+def _add(page: MeasurementPage, path: Path, measured: Measured) -> None:
+    """One more image on the page, and its picture as long as there is room."""
+    from microtomo.io.dates import date_of
+    from microtomo.report.measurements import MeasuredImage
+
+    picture = page.folder / f"{len(page.images)}.png" if page.shows_more else None
+    if picture is not None:
+        _draw(page.known, path, measured, picture)
+    page.images.append(MeasuredImage(path.name, date_of(path), measured.tables[page.known.tables[0]], picture))
 
 
 def _files(

@@ -140,17 +140,26 @@ def fault(found: list[Component]) -> Status:
     if not found:
         return Status.EMPTY
     first, *others = found
+    if rivals(found):
+        return Status.TWO_LAYERS
     pieces = first.mask.copy()
     for other in others:
-        overlap = _beside(first, other)
-        if overlap > _SIDE_BY_SIDE * first.length and other.thickness > _RIVAL_THICKNESS * first.thickness:
-            return Status.TWO_LAYERS
         if other.mask.sum() > _PIECE * first.mask.sum():
             pieces |= other.mask  # a layer broken by a crack goes on
     sides = _sides(pieces)
     if sides >= 2:
         return Status.OK
     return Status.ONE_SIDE if sides else Status.NO_SIDE
+
+
+def rivals(found: list[Component]) -> list[Component]:
+    """Those of the components, largest first, that lie beside the first and are layers of their own."""
+    first, *others = found
+    return [
+        other
+        for other in others
+        if _beside(first, other) > _SIDE_BY_SIDE * first.length and other.thickness > _RIVAL_THICKNESS * first.thickness
+    ]
 
 
 def _beside(first: Component, other: Component) -> float:

@@ -17,7 +17,7 @@ from microtomo.tem.layers.random_fields import field, generator, log_uniform, pr
 OXIDE, CRACK = 1, 2
 """Values of the label image; 0 is everything else."""
 
-_SMALLEST = 64
+_SMALLEST_PX = 64
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def cross_section(seed: int, index: int = 0, size: int = 256) -> CrossSection:
 
     Raises MicrotomoError for a seed, index or size out of range.
     """
-    if size < _SMALLEST:
-        raise MicrotomoError(f"size {size}: give at least {_SMALLEST} pixels")
+    if size < _SMALLEST_PX:
+        raise MicrotomoError(f"size {size}: give at least {_SMALLEST_PX} pixels")
     rng = generator(seed, index)
     shape, unit = (size, size), size / 256
     top, bottom = _edges(size, rng)

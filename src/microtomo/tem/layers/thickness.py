@@ -13,7 +13,7 @@ import numpy as np
 from microtomo.errors import MicrotomoError
 from microtomo.tem.layers.curved import bent, curved, residuals
 from microtomo.tem.layers.orthogonal import Lines, cross, straight, usable
-from microtomo.tem.layers.outline import Component, Status, components, fault, level
+from microtomo.tem.layers.outline import Component, Status, components, fault, level, rivals
 from microtomo.tem.layers.uncertainty import mean_error, rounding_error
 
 _LEAST_LINES = 8
@@ -122,14 +122,16 @@ def measure_layers(
 ) -> list[LayerThickness]:
     """Every layer of a mask or probability map (y, x), left to right (top to bottom where they lie flat).
 
-    Each component that crosses the image is one. Where there is none, the one answer says why. Raises as
-    :func:`measure_layer`.
+    The largest component is one, and so are those beside it, if each crosses the image. Else the one answer says why.
+    Raises as :func:`measure_layer`.
     """
     checked = _scale(pixel_nm)
     parts = components(level(layers))
-    crossing = [part for part in parts if fault([part]) is Status.OK]
-    if not crossing:
-        return [LayerThickness(fault(parts), checked, image)]
+    status = fault(parts)
+    crossing = [parts[0], *rivals(parts)] if parts else []
+    several = status is Status.TWO_LAYERS and all(fault([part]) is Status.OK for part in crossing)
+    if not (status is Status.OK or several):
+        return [LayerThickness(status, checked, image)]
     flat = abs(crossing[0].axis[1]) > abs(crossing[0].axis[0])
     crossing.sort(key=lambda part: float(part.centre[0 if flat else 1]))
     answers = [_measure(part, _is_mask(layers), checked, shape, image, edge_share) for part in crossing]
