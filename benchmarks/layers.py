@@ -69,7 +69,8 @@ def main() -> None:
     print(f"half width of the interval: median {np.median(half):.3f} nm")
     for share in SHARES if given.shares else ():
         wider = [measure_layer(maps[k], samples[k].pixel_nm, edge_share=share) for k in measured]
-        print(f"  EDGE_SHARE {share}: coverage {np.mean([covers(a, samples[k]) for a, k in zip(wider, measured, strict=True)]):.3f}")
+        covered = [covers(answer, samples[k]) for answer, k in zip(wider, measured, strict=True)]
+        print(f"  EDGE_SHARE {share}: coverage {np.mean(covered):.3f}")
 
 
 if __name__ == "__main__":

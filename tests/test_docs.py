@@ -132,7 +132,7 @@ def test_every_command_of_a_page_runs(page, files, tmp_path, monkeypatch, capsys
         if only_parsed(what):
             parse(what)
             continue
-        short = SHORT_TEM if "graphene" in told else SHORT
+        short = SHORT_TEM if "graphene" in told or "layer-unet" in told else SHORT
         words = what[1:] + (short.split() if what[1] == "train" else [])
         words = [
             re.sub(r"^\d+$", "1", word) if before == "--check" else word for before, word in pairwise(["", *words])

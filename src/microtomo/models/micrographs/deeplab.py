@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from microtomo.models.blocks import convolution, pad_to_multiple
-from microtomo.models.micrographs.layer_unet import Channels
-from microtomo.models.micrographs.network import SegmenterConfig, SegmenterNetwork, segmenter
+from microtomo.models.micrographs.layer_unet import Channels, LayerConfig
+from microtomo.models.micrographs.network import SegmenterNetwork, segmenter
 from microtomo.registry import Published
 
 Blocks = Annotated[int, Field(ge=1, le=40)]
 
 
-class DeepLabConfig(SegmenterConfig):
+class DeepLabConfig(LayerConfig):
     """Everything that decides the network's shape; the published one is on ResNet-50.
 
     ``width``: channels of the stem; ``blocks`` of each of the four stages, the last atrous instead of strided;

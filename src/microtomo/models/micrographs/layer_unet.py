@@ -22,7 +22,11 @@ RONNEBERGER = "Ronneberger, Fischer & Brox, MICCAI 2015"
 Channels = Annotated[int, Field(ge=1, le=2048)]
 
 
-class LayerUNetConfig(SegmenterConfig):
+class LayerConfig(SegmenterConfig):
+    """What networks for layers have in common: they are trained alike."""
+
+
+class LayerUNetConfig(LayerConfig):
     """``sizes``: channels by level, one pooling between two of them."""
 
     sizes: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=7)] = (8, 24, 48, 96, 128)

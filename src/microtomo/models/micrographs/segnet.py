@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from microtomo.models.blocks import convolution, pad_to_multiple
-from microtomo.models.micrographs.layer_unet import Channels
-from microtomo.models.micrographs.network import SegmenterConfig, SegmenterNetwork, segmenter
+from microtomo.models.micrographs.layer_unet import Channels, LayerConfig
+from microtomo.models.micrographs.network import SegmenterNetwork, segmenter
 from microtomo.registry import Published
 
 Depth = Annotated[int, Field(ge=1, le=8)]
 
 
-class SegNetConfig(SegmenterConfig):
+class SegNetConfig(LayerConfig):
     """``sizes``: channels by level; ``depths``: convolutions by level. The published ones are those of VGG16."""
 
     sizes: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=7)] = (64, 128, 256, 512, 512)
