@@ -95,7 +95,8 @@ class ParticleTraining(TrainingTask):
     def score(self, counts: Tensor) -> Tensor:
         """F1 of all pixels."""
         right, wrong, missed = counts
-        return 2 * right / (2 * right + wrong + missed).clamp_min(1)
+        f1: Tensor = 2 * right / (2 * right + wrong + missed).clamp_min(1)
+        return f1
 
 
 class ParticleImages(Dataset[Batch]):
