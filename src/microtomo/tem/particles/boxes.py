@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from microtomo.errors import MicrotomoError
+
 NEAR = 0.5
 """A match: the particle's centre lies closer to the box's centre than this share of the box's longer side."""
 
@@ -83,8 +85,12 @@ def read_boxes(text: str, shape: tuple[int, int]) -> np.ndarray:
     """Boxes (b, 4) x0, y0, x1, y1 [px] from lines ``class x y width height`` in shares of an image of ``shape``.
 
     Pixel centres lie at whole numbers, so that the image spans -0.5 to its side - 0.5.
+    Raises MicrotomoError for other lines.
     """
-    values = np.array([line.split()[1:5] for line in text.splitlines() if line.strip()], dtype=float).reshape(-1, 4)
+    try:
+        values = np.array([line.split()[1:5] for line in text.splitlines() if line.strip()], dtype=float).reshape(-1, 4)
+    except ValueError:
+        raise MicrotomoError("a box is a line `class x y width height` of numbers: mend the others") from None
     high, wide = shape
     values = values * np.array([wide, high, wide, high])
     return np.concatenate([values[:, :2] - values[:, 2:] / 2, values[:, :2] + values[:, 2:] / 2], axis=1) - 0.5
