@@ -77,6 +77,7 @@ def test_time_in_its_unit(seconds, text):
     assert time_of(seconds) == text
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_table_is_made_with_a_bar_and_a_cache_that_cannot_be_written_is_a_sentence(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -108,6 +108,7 @@ def _register() -> None:
     from microtomo.cli.render import render
     from microtomo.cli.reproduce import reproduce
     from microtomo.cli.segment import segment
+    from microtomo.cli.signal import signal as draw_signal
     from microtomo.cli.texts import RegistryHelp
     from microtomo.cli.train import train
     from microtomo.cli.view import view
@@ -117,6 +118,7 @@ def _register() -> None:
     for verb in (*scans, *micrographs, models, doctor):
         app.command(cls=RegistryHelp)(verb)
     app.command("import", cls=RegistryHelp)(import_)
+    app.command("signal", cls=RegistryHelp)(draw_signal)
     app.add_typer(measure, name="measure")
     app.add_typer(reproduce, name="reproduce")
 
