@@ -1,7 +1,7 @@
 """How well layers are found and measured on synthetic overcoats whose thickness is known exactly.
 
     python benchmarks/layers.py                                           the figures of docs/layers.md
-    python benchmarks/layers.py --seed 900 --images 60 --shares           validation: coverage by EDGE_SHARE
+    python benchmarks/layers.py --seed 900 --shares                       validation: coverage by EDGE_SHARE
 
 Dice is the mean over images, of the network's mask and of its largest component; errors are those of the mean thickness
 against the exact orthogonal one of the lines in view, coverage that of the layer which the image shows a piece of.
@@ -22,7 +22,7 @@ from microtomo.tem.layers.synthetic import Overcoat, overcoat
 from microtomo.tem.layers.thickness import EDGE_SHARE, LayerThickness, measure_layer
 from microtomo.tem.segmentation import segment
 
-SHARES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1)
+SHARES = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.85, 1.0, 1.2)
 
 
 def dice(mask: np.ndarray, truth: np.ndarray) -> float:

@@ -15,8 +15,8 @@ from microtomo.scan import Array
 from microtomo.tem.layers.synthetic import overcoat
 from microtomo.tem.layers.training_images import normalised
 
-WORKING_SIDE_PX = 384
-"""Pixels along the shorter side that larger images are binned down to: the networks learned from 256."""
+WORKING_SIDE_PX = 256
+"""Pixels along the shorter side of the images that the networks learned from, which larger ones are binned down to."""
 
 SMALLEST_PX = 32
 """Pixels along the shorter side, below which a layer and both its neighbours do not fit."""
