@@ -29,6 +29,8 @@ from microtomo.simulate.microscope import Microscope, simulate_acquisition, writ
 from microtomo.tem.graphene.synthetic import Conditions, micrograph
 from microtomo.tem.layers.synthetic import Conditions as OvercoatConditions
 from microtomo.tem.layers.synthetic import overcoat
+from microtomo.tem.particles.synthetic import Conditions as Particles
+from microtomo.tem.particles.synthetic import particle_image
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,6 +38,10 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SHORT = (
     "--epochs 1 --set data.epoch=8 --set data.validation=2 --set data.height=32 --set data.width=32 "
     "--set network.width=4 --set network.widest=8"
+)
+SHORT_PARTICLES = (
+    "--epochs 1 --set data.epoch=2 --set data.validation=1 --set data.side=64 --set network.channels=[4,8] "
+    "--set optimiser.batch=2"
 )
 SHORT_TEM = "--epochs 1 --set data.epoch=8 --set data.crop=32 --set data.synthetic=2"
 SMALLER = {"120 + 2 * margin": "64 + 2 * margin", "step_px=1.0": "step_px=0.4"}  # of the Python examples
@@ -89,6 +95,10 @@ def files(tmp_path_factory):
         made = micrograph(2, index, Conditions(size=128, pixel_nm=(0.04, 0.045), dose_per_a2=(8e3, 1e4)))
         tifffile.imwrite(folder / "folder" / ("image.tif", "other.tif")[index], made.image)
     shutil.copy(folder / "folder" / "image.tif", folder / "image.tif")
+    (folder / "images").mkdir()
+    for index in range(2):
+        particles = particle_image(11, index, Particles(size=(96, 96), diameter_px=(9, 12), contrast=(2, 3)))
+        tifffile.imwrite(folder / "images" / f"p{index}.tif", particles.image)
     (folder / "DATA").mkdir()
     for index in range(10):
         made = micrograph(3, index, Conditions(size=64))
@@ -132,7 +142,8 @@ def test_every_command_of_a_page_runs(page, files, tmp_path, monkeypatch, capsys
         if only_parsed(what):
             parse(what)
             continue
-        short = SHORT_TEM if "graphene" in told or "layer-unet" in told else SHORT
+        tem = SHORT_TEM if "graphene" in told or "layer-unet" in told else SHORT
+        short = SHORT_PARTICLES if "particle" in told else tem
         words = what[1:] + (short.split() if what[1] == "train" else [])
         words = [
             re.sub(r"^\d+$", "1", word) if before == "--check" else word for before, word in pairwise(["", *words])

@@ -127,8 +127,9 @@ class Measurement:
     ``run(image, segmentation, pixel_nm, **settings)`` gives a :class:`microtomo.tem.measurement.Measured` with the
     named ``tables``, the first of which is the result. With ``from_labels`` the labels alone suffice, so that a label
     image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
-    first column of every table, also for one image. ``chart``: columns of the first table that a report of many images
-    shows, none for no report; the first it draws over their dates, with a 95 % interval from the second to the third.
+    first column of every table, also for one image. ``distribution`` names the length whose distribution on all images
+    is drawn, "" for none: the result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
+    ``chart``: columns that a page shows, the first over dates with an interval from the second to the third.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Measurement:
     tables: tuple[str, ...]
     from_labels: bool = False
     names_image: bool = True
+    distribution: str = ""
     chart: tuple[str, ...] = ()
 
     @property
@@ -146,6 +148,7 @@ class Measurement:
         return _settings(self.run)
 
 
+_Run = Callable[..., Any]
 _TASKS: dict[str, Task] = {}
 _METHODS: dict[str, Method] = {}
 _MEASUREMENTS: dict[str, Measurement] = {}
@@ -182,9 +185,7 @@ def register(
     return add
 
 
-def measurement(
-    name: str, *, task: str, tables: Sequence[str] = (), **more: Any
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def measurement(name: str, *, task: str, tables: Sequence[str] = (), **more: Any) -> Callable[[_Run], _Run]:
     """Decorator that adds a :class:`Measurement` under ``name``; ``tables``: (name,) if none; ``more``: its fields.
 
     Its keyword-only parameters become options of ``microtomo measure NAME``, with the help of ``Annotated[type,
@@ -290,8 +291,7 @@ def _search() -> None:
 
 
 def _summary(kind: str, name: str, run: Callable[..., Any]) -> str:
-    lines = (run.__doc__ or "").strip().splitlines()
-    if not lines:
+    if not (lines := (run.__doc__ or "").strip().splitlines()):
         raise MicrotomoError(f"{kind} {name!r} has no docstring: say in its first line what it does")
     return lines[0]
 

@@ -150,10 +150,3 @@ def test_an_image_that_cannot_be_measured_stands_on_the_page(capsys):
     assert "labels are whole numbers" in page
     assert "<td>empty</td>" in page
     assert [row["status"] for row in rows()] == ["ok", "empty"]
-
-
-def test_only_measurements_with_a_chart_have_a_page(capsys):
-    assert main(["measure", "layer", "--help"]) == 0
-    assert "--report" in capsys.readouterr().out
-    assert main(["measure", "atoms", "--help"]) == 0
-    assert "--report" not in capsys.readouterr().out

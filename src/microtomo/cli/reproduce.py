@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from microtomo.cli.reproduce_graphene import graphene
+from microtomo.cli.reproduce_particles import particles
 from microtomo.cli.reproduce_sem import sem
 
 reproduce = typer.Typer(no_args_is_help=True, help="Compute published tables again, ours beside the published figures.")
 reproduce.command()(sem)
 reproduce.command()(graphene)
+reproduce.command()(particles)

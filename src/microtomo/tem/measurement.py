@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -131,18 +131,25 @@ def measure(
     return replace(measured, segmentation=split)
 
 
-def write_table(path: str | Path, rows: Sequence[tuple[str, tuple[Column, ...]]], names_image: bool) -> None:
+Row = tuple[str, tuple[Column, ...]]
+"""The name of an image, and a table of it."""
+
+
+def write_table(path: str | Path, rows: Iterable[Row], names_image: bool) -> None:
     """A CSV file with the rows of one image after another, each given as (name of the image, columns).
 
-    With ``names_image`` the first column is that name. Written whole or not at all.
+    With ``names_image`` the first column is that name. Written whole or not at all. Raises MicrotomoError without any
+    image.
     """
-    if not rows:
-        raise MicrotomoError(f"{path}: there is nothing to write, no image could be measured")
-    header = [column.name for column in rows[0][1]]
-    lines = [",".join(["image", *header] if names_image else header)]
-    for image, columns in rows:
-        cells = [column.cells for column in columns]
-        first = [image] if names_image else []
-        lines += [",".join([*first, *row]) for row in zip(*cells, strict=True)]
-    with whole_file(path) as temporary, writing(path):
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    header: list[str] | None = None
+    with whole_file(path) as temporary, writing(path), temporary.open("w", encoding="utf-8") as file:
+        for image, columns in rows:
+            if header is None:
+                header = [*(["image"] if names_image else []), *(column.name for column in columns)]
+                print(",".join(header), file=file)
+            cells = [column.cells for column in columns]
+            first = [image] if names_image else []
+            for row in zip(*cells, strict=True):
+                print(",".join([*first, *row]), file=file)
+        if header is None:
+            raise MicrotomoError(f"{path}: there is nothing to write, no image could be measured")

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from microtomo.errors import MicrotomoError, nearest
 from microtomo.registry import Method, Preparation, Task, best_shipped, get_method, get_task
 from microtomo.scan import Array, as_tensor
+
+
+class Details(Protocol):
+    """What a method knows of an image beside its labels, for the measurements of its task."""
+
+    def enlarged(self, n: int, shape: tuple[int, ...]) -> Details:
+        """The same for an image of ``shape`` that was binned by ``n`` before."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,7 @@ class Segmentation:
     ``labels`` (y, x) uint8 number the task's classes, ``probabilities`` (c, y, x) float32 lie in 0..1 and add up to 1.
     Filters give score / (score + threshold), which orders pixels but is not calibrated; networks give theirs.
     ``uncertainty`` (y, x) is the standard deviation of the probability of a pixel's label where a method has one.
-    ``method`` and ``options`` say where it comes from.
+    ``method`` and ``options`` say where it comes from; ``details`` is what measurements of the task may read beside.
     """
 
     labels: np.ndarray
@@ -27,6 +34,7 @@ class Segmentation:
     method: str
     options: dict[str, Any] = field(default_factory=dict)
     uncertainty: np.ndarray | None = None
+    details: Details | None = field(default=None, repr=False)
 
     @classmethod
     def of_mask(
@@ -36,12 +44,13 @@ class Segmentation:
         method: str,
         options: dict[str, Any] | None = None,
         uncertainty: np.ndarray | None = None,
+        details: Details | None = None,
     ) -> Segmentation:
         """Two classes: label 1 where ``mask`` (y, x) is True, and the ``probability`` (y, x) of that class."""
         probabilities = np.empty((2, *probability.shape), dtype=np.float32)
         np.subtract(1, probability, out=probabilities[0])
         probabilities[1] = probability
-        return cls(mask.astype(np.uint8), probabilities, method, options or {}, uncertainty)
+        return cls(mask.astype(np.uint8), probabilities, method, options or {}, uncertainty, details)
 
     @property
     def mask(self) -> np.ndarray:
@@ -100,6 +109,7 @@ def segment(
         small.method,
         {**small.options, "binning": n},
         None if small.uncertainty is None else enlarged(small.uncertainty, n, pixels.shape),
+        None if small.details is None else small.details.enlarged(n, pixels.shape),
     )
 
 

@@ -1,0 +1,75 @@
+"""``microtomo reproduce particles``: nanoparticles on real images, detection and pixels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def particles(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="Folder with images/, and boxes/NAME.txt or labels/ of the same names."),
+    ],
+    method: Annotated[
+        str | None, typer.Option(help="Segmenter for detection; else the best that comes with the package.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation on labels.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Nanoparticles on real images: against boxes drawn by hand, or the one-line filter against given labels.
+
+    A particle matches a box whose centre is nearer than half the box's longer side, one to one.
+    """
+    from microtomo.errors import MicrotomoError
+
+    if (data / "boxes").is_dir():
+        _detection(data, method, as_json)
+    elif (data / "labels").is_dir():
+        _pixels(data, folds, as_json)
+    else:
+        raise MicrotomoError(f"{data}: holds neither boxes/ nor labels/ beside images/: give a folder that does")
+
+
+def _detection(data: Path, method: str | None, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from microtomo.reproduce.particles import Detected, detections
+    from microtomo.tem.particles.boxes import score
+
+    rows: list[Detected] = []
+    for row in detections(data, method):
+        rows.append(row)
+        found = row.agreement
+        line = f"{row.name}: {found.particles} particles, {found.boxes} boxes, {found.matched} matched"
+        typer.echo(line, err=True)
+    total = score([row.agreement for row in rows])
+    if as_json:
+        typer.echo(json.dumps({"total": asdict(total), "images": [row.as_dict() for row in rows]}))
+        return
+    table = Table(title=f"Detection on {len(rows)} images, pooled; count error: mean over images, and of the sum")
+    for column in ("", "precision", "recall", "F1", "count error", "log-size correlation"):
+        table.add_column(column, justify="right" if column else "left")
+    table.add_row("Laplacian of Gaussian, own scale and threshold each", "-", "-", ".52", "-", "-")
+    counts = f"{total.count_error:.1%}, {total.pooled_count_error:.1%}"
+    figures = (f"{value:.3f}" for value in (total.precision, total.recall, total.f1))
+    table.add_row(method or "default method", *figures, counts, f"{total.correlation:.3f}")
+    Console(width=118).print(table)
+
+
+def _pixels(data: Path, folds: int, as_json: bool) -> None:
+    from microtomo.reproduce.particles import filter_scores, read_tiles
+
+    tiles, groups = read_tiles(data)
+    scores = filter_scores(tiles, groups, folds)
+    if as_json:
+        typer.echo(json.dumps({"tiles": len(tiles), "folds": folds, "gaussian-otsu": scores.as_dict()}))
+        return
+    figures = f"F1 {scores.f1:.4f}, precision {scores.precision:.4f}, recall {scores.recall:.4f}"
+    typer.echo(f"gaussian-otsu on {len(tiles)} tiles, {folds} grouped folds, all pixels pooled: {figures}")

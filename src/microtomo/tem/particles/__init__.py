@@ -1,0 +1,1 @@
+"""Supported nanoparticles in TEM and STEM images: synthetic images, segmenters, sizes, tracks."""
