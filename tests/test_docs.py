@@ -132,7 +132,8 @@ def test_every_command_of_a_page_runs(page, files, tmp_path, monkeypatch, capsys
         if only_parsed(what):
             parse(what)
             continue
-        short = SHORT_PARTICLES if "particle" in told else SHORT_TEM if "graphene" in told else SHORT
+        tem = "graphene" in told or "horwath" in told
+        short = SHORT_PARTICLES if "train particle" in told else SHORT_TEM if tem else SHORT
         words = what[1:] + (short.split() if what[1] == "train" else [])
         words = [
             re.sub(r"^\d+$", "1", word) if before == "--check" else word for before, word in pairwise(["", *words])
