@@ -32,6 +32,9 @@ picture: $(INSTALLED)  ## draw the pictures of README and docs
 	$(BIN)/microtomo reconstruct build/picture_scan.h5 --samples 1 -o build/picture.h5
 	$(BIN)/microtomo render build/picture.h5 --title "Reconstructed by map" --size 1000x720 -o docs/images/reconstruction.png
 	$(BIN)/microtomo design --images 3 -o docs/images/design.png
+	$(BIN)/microtomo signal au-al-si -o docs/images/signal.png
+	$(BIN)/microtomo signal au-al-si --figure contrast -o docs/images/contrast.png
+	$(BIN)/python tools/physics_pictures.py
 
 # One thread a worker: the workers already fill the cores.
 test: $(TESTABLE)  ## all tests and notebooks, in two processes (JOBS=4 for four; TESTS=tests/cli for some)

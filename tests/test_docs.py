@@ -27,6 +27,8 @@ from microtomo.io.reconstructions import write_reconstruction
 from microtomo.io.scans import write_scan
 from microtomo.simulate.microscope import Microscope, simulate_acquisition, write_tiffs
 from microtomo.tem.graphene.synthetic import Conditions, micrograph
+from microtomo.tem.layers.synthetic import Conditions as OvercoatConditions
+from microtomo.tem.layers.synthetic import overcoat
 from microtomo.tem.particles.synthetic import Conditions as Particles
 from microtomo.tem.particles.synthetic import particle_image
 
@@ -43,6 +45,9 @@ SHORT_PARTICLES = (
 )
 SHORT_TEM = "--epochs 1 --set data.epoch=8 --set data.crop=32 --set data.synthetic=2"
 SMALLER = {"120 + 2 * margin": "64 + 2 * margin", "step_px=1.0": "step_px=0.4"}  # of the Python examples
+
+OVERCOAT = OvercoatConditions(size=128, pixel_nm=(0.1, 0.1), thickness_nm=(2.5, 3.5), crossing=0.0)
+SCALE = {"resolution": (10.0, 10.0), "metadata": {"unit": "nm"}}  # pixels per nm
 
 
 def blocks(page):
@@ -99,6 +104,11 @@ def files(tmp_path_factory):
         made = micrograph(3, index, Conditions(size=64))
         tifffile.imwrite(folder / "DATA" / f"2014_{index // 2:04}_{index}.tif", made.image)
         tifffile.imwrite(folder / "DATA" / f"2014_{index // 2:04}_{index}_LABEL.tif", made.contaminant.astype("uint8"))
+    (folder / "layers").mkdir()
+    for index in range(2):
+        image = overcoat(11, index, OVERCOAT).image
+        tifffile.imwrite(folder / "layers" / f"layer_2026-11-2{index}.tif", image, imagej=True, **SCALE)
+    shutil.copy(folder / "layers" / "layer_2026-11-20.tif", folder / "layer.tif")
     (folder / "mine.toml").write_text(
         'name = "mine"\nsubstrate = "Si"\n[[layers]]\nmaterial = "Au"\nmax_nm = 15\n'
         '[[layers]]\nmaterial = "Al"\nmax_nm = 150\n'
@@ -132,8 +142,8 @@ def test_every_command_of_a_page_runs(page, files, tmp_path, monkeypatch, capsys
         if only_parsed(what):
             parse(what)
             continue
-        tem = "graphene" in told or "horwath" in told
-        short = SHORT_PARTICLES if "train particle" in told else SHORT_TEM if tem else SHORT
+        tem = SHORT_TEM if any(name in told for name in ("graphene", "layer-unet", "horwath")) else SHORT
+        short = SHORT_PARTICLES if "train particle" in told else tem
         words = what[1:] + (short.split() if what[1] == "train" else [])
         words = [
             re.sub(r"^\d+$", "1", word) if before == "--check" else word for before, word in pairwise(["", *words])

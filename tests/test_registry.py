@@ -122,7 +122,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         get_method("likelyhood")
     with pytest.raises(MicrotomoError, match=r"known: .*likelihood.*map.*tikhonov"):
         get_method("xyzzy")
-    with pytest.raises(MicrotomoError, match=r"unknown task 'layer.'; did you mean layers"):
+    with pytest.raises(MicrotomoError, match=r"unknown task 'layerz'; did you mean layer or layers"):
         get_task("layerz")
     with pytest.raises(MicrotomoError, match=r"cannot measure 'atom'; did you mean atoms"):
         get_measurement("atom")

@@ -10,18 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from microtomo.detectors import Entry, StackDetector
 from microtomo.elements import COMPOUNDS, ELEMENTS, find_atoms, mean_atomic_number, parse_formula
 from microtomo.errors import MicrotomoError, nearest
 
@@ -29,7 +20,7 @@ ENERGIES_KEV: tuple[float, ...] = tuple(float(e) for e in range(5, 36))
 """The 31 beam energies of the published scans: 5, 6, ..., 35 keV."""
 
 
-class Material(BaseModel):
+class Material(Entry):
     """A homogeneous material: an element, or a compound or alloy by ``formula`` and ``density_g_cm3``.
 
     The analytic attenuation model sees ``atomic_number``, of a compound the mean weighted by mass, and
@@ -37,8 +28,6 @@ class Material(BaseModel):
     derived where they are not given: the level is interpolated in the bulk backscatter coefficient, so calibrate it
     before trusting absolute thicknesses of the analytic model. Transport uses neither, but :attr:`atoms` and density.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     symbol: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9_.()+-]+$")]
     atomic_number: Annotated[float, Field(ge=1, le=98, allow_inf_nan=False)]
@@ -69,40 +58,31 @@ class Material(BaseModel):
             parse_formula(formula)
         return formula
 
-    @model_serializer(mode="wrap")
-    def _leave_out_absent_formula(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        table: dict[str, Any] = handler(self)
-        if self.formula is None:
-            table.pop("formula", None)
-        return table
-
     @property
     def atoms(self) -> dict[str, float]:
         """Atoms of each element: of the formula, else as :func:`microtomo.elements.find_atoms` says and raises."""
         return find_atoms(self.symbol, self.atomic_number) if self.formula is None else parse_formula(self.formula)
 
 
-class Layer(BaseModel):
+class Layer(Entry):
     """One layer of a stack: its material and the thickness range [0, max_nm] that is looked for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     material: Material
     max_nm: Annotated[float, Field(gt=0, le=1e5, allow_inf_nan=False)]
 
 
-class Stack(BaseModel):
+class Stack(Entry):
     """A substrate with 1 to 4 layers on it, bottom to top, and the beam energies it is scanned with.
 
-    Energies are in keV, strictly increasing, 0.5 to 100.
+    Energies are in keV, strictly increasing, 0.5 to 100. ``detector`` is that of the instrument, where a calibration
+    found it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1)]
     substrate: Material
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=4)]
     energies_kev: Annotated[tuple[float, ...], Field(min_length=1)] = ENERGIES_KEV
+    detector: StackDetector | None = None
 
     @field_validator("energies_kev")
     @classmethod
@@ -228,6 +208,7 @@ def _sentence(error: ValidationError) -> str:
 _KEYS = [
     *("name", "substrate", "layers", "energies_kev", "materials", "material", "max_nm"),
     *("symbol", "atomic_number", "density_g_cm3", "base_signal", "formula"),
+    *("detector", *StackDetector.model_fields),
 ]
 
 

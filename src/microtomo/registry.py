@@ -63,7 +63,7 @@ class Task:
     ``title`` says what, for headings; ``classes`` are the labels 0, 1, ... (of a scan its stack decides); ``trial``
     names the leaderboard's trial by which methods are ranked. Of micrographs also the ``preparation``, and
     ``example(seed, index)``: a synthetic image (y, x) of counts with its labels (y, x) uint8, on which methods are
-    compared.
+    compared. ``others_labelled``: its label images may number other things, so that only 1 is label 1, not all but 0.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Task:
     classes: tuple[LabelClass, ...] = ()
     preparation: Preparation | None = None
     example: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+    others_labelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Measurement:
     image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
     first column of every table, also for one image. ``distribution`` names the length whose distribution on all images
     is drawn, "" for none: the result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
+    ``chart``: columns that a page shows, the first over dates with an interval from the second to the third.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Measurement:
     from_labels: bool = False
     names_image: bool = True
     distribution: str = ""
+    chart: tuple[str, ...] = ()
 
     @property
     def settings(self) -> list[Parameter]:
@@ -145,6 +148,7 @@ class Measurement:
         return _settings(self.run)
 
 
+_Run = Callable[..., Any]
 _TASKS: dict[str, Task] = {}
 _METHODS: dict[str, Method] = {}
 _MEASUREMENTS: dict[str, Measurement] = {}
@@ -181,22 +185,18 @@ def register(
     return add
 
 
-def measurement(
-    name: str, *, task: str, tables: Sequence[str] = (), distribution: str = "", **traits: bool
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a measurement under ``name``, see :class:`Measurement`; ``tables`` is (name,) if not given,
-    ``traits`` are ``from_labels`` and ``names_image``.
+def measurement(name: str, *, task: str, tables: Sequence[str] = (), **more: Any) -> Callable[[_Run], _Run]:
+    """Decorator that adds a :class:`Measurement` under ``name``; ``tables``: (name,) if none; ``more``: its fields.
 
-    Its keyword-only parameters become options of ``microtomo measure NAME``; an annotation ``Annotated[type, "help"]``
-    says what each is. Raises MicrotomoError for a name that is taken and without a docstring.
+    Its keyword-only parameters become options of ``microtomo measure NAME``, with the help of ``Annotated[type,
+    "help"]``. Raises MicrotomoError for a name that is taken and without a docstring.
     """
 
     def add(run: Callable[..., Any]) -> Callable[..., Any]:
         if name in _MEASUREMENTS:
             raise MicrotomoError(f"measurement {name!r} is registered twice")
         summary = _summary("measurement", name, run)
-        known = Measurement(name, task, summary, run, tuple(tables) or (name,), distribution=distribution, **traits)
-        _MEASUREMENTS[name] = known
+        _MEASUREMENTS[name] = Measurement(name, task, summary, run, tuple(tables) or (name,), **more)
         return run
 
     return add

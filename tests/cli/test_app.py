@@ -135,3 +135,11 @@ def test_a_signal_in_the_middle_of_reconstruct_leaves_no_file(tmp_path, number, 
     assert process.returncode == code
     assert told == f"{word}: unfinished output was removed\n"
     assert [path.name for path in Path(tmp_path).iterdir()] == ["scan.h5"]
+
+
+def test_help_names_the_forward_models(capsys):
+    from microtomo.physics.forward import forward_names
+
+    assert main(["reconstruct", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"Forward model: {', '.join(forward_names())}; see docs/physics.md" in told

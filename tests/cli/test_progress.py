@@ -8,6 +8,7 @@ import time
 import pytest
 import typer
 
+from microtomo.cli.app import main
 from microtomo.cli.progress import progress, resumable, time_of
 
 
@@ -74,3 +75,21 @@ def test_an_interruption_says_what_is_kept(capsys):
 @pytest.mark.parametrize(("seconds", "text"), [(2.04, "2.0 s"), (90, "1.5 min"), (5400, "1.5 h")])
 def test_time_in_its_unit(seconds, text):
     assert time_of(seconds) == text
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_table_is_made_with_a_bar_and_a_cache_that_cannot_be_written_is_a_sentence(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("microtomo.cli.progress._LINE_EVERY_S", 0.0)
+    (tmp_path / "s.toml").write_text(
+        'name = "film"\nsubstrate = "Si"\nenergies_kev = [7, 21]\n'
+        '[[layers]]\nmaterial = "Cu"\nmax_nm = 3.5\n[[layers]]\nmaterial = "C"\nmax_nm = 2\n'
+    )
+    call = ["generate", str(tmp_path / "a.h5"), "--samples", "1", "--size", "8", "--stack", str(tmp_path / "s.toml")]
+    assert main([*call, "--forward", "transport"]) == 0
+    said = capsys.readouterr().err
+    assert "warning: the table of this stack cannot be kept in" in said
+    assert "Traceback" not in said
+    assert "UserWarning" not in said
+    assert ".py" not in said

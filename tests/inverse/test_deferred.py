@@ -67,7 +67,7 @@ def test_wrong_kernel_neither_swings_nor_hides_it(terraces, factor, strength):
     observed = entry_exit(4.0, strength)(terraces)
     result = deferred_correction(
         observed, solve_local, entry_exit(4.0 * factor, strength), local,
-        rounds=40, other_spread=entry_exit(4.0 * factor * 1.15, strength),
+        rounds=40, other_spreads=[entry_exit(4.0 * factor * 1.15, strength)],
     )  # fmt: skip
     assert min(result.residuals) == pytest.approx(result.residuals[-1], rel=0.5)
     assert error(result.thickness, terraces) < 0.35 * error(solve_local(observed), terraces)

@@ -18,7 +18,7 @@ from microtomo.simulate.dataset import load_config
 from microtomo.simulate.generation import forecast, generate_dataset
 from microtomo.simulate.shards import ShardJob
 
-WORKER_START_S = 60
+WORKER_START_S = 180  # on a busy machine; an idle one takes three
 
 JOB = """
 import sys

@@ -21,6 +21,11 @@ from microtomo.materials import Stack, load_stack
 from microtomo.physics.forward import DEFAULT, forward_model
 from microtomo.scan import Scan
 
+DEFAULT_PIXEL_NM = 10.0
+"""Pixel size of a scan whose files state none."""
+
+_MANY_NEGATIVE = 0.01  # share of values below the dark level that noise does not explain
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -96,15 +101,9 @@ def import_stack(
     reference = _reference(energies, reference_kev)
     level = dark or 0.0
     levels = measure_levels(recording.images, level)
-    signal = recording.images.astype(np.float32) - np.float32(level)
-    if (dim := signal.mean((1, 2)) <= 0).any():
-        raise MicrotomoError(
-            f"the image at {energies[int(dim.argmax())]:g} keV is darker than the dark level {level:g}: check --dark "
-            "(counts without a beam)"
-        )
+    signal = _above_dark(recording, level)
     shifts = _shifts(signal, energies, reference, register)
-    whole = tuple(slice(0, n) for n in signal.shape[1:])
-    field = (whole[0], whole[1])
+    field = (slice(0, signal.shape[1]), slice(0, signal.shape[2]))
     if register and shifts is not None:
         if not keep_field:
             field = common_field(shifts.pixels, signal.shape)
@@ -125,36 +124,30 @@ def import_stack(
         misfit=bare.misfit,
     )
     normalised = signal / bare.gain.astype(np.float32)[:, None, None]
-    negative = int((normalised < 0).sum())
-    if negative:
-        findings = [
-            Finding(
-                f"{negative} values below the dark level were set to zero: is --dark {level:g} too high?",
-                negative > 0.01 * normalised.size,
-            ),
-            *findings,
-        ]
-    imported = Imported(
-        Scan(
-            np.maximum(normalised, 0),
-            energies,
-            recording.pixel_nm or 10.0,
-            chosen,
-            forward,
-            float(np.median(levels.noise)),
-        ),
-        recording,
-        levels,
-        shifts,
-        register and shifts is not None,
-        field,
-        bare,
-        scatter,
-        tuple(findings),
-        dark,
-    )
+    findings = [*_below_dark(normalised, level), *findings]
+    noise, size = float(np.median(levels.noise)), recording.pixel_nm or DEFAULT_PIXEL_NM
+    scan = Scan(np.maximum(normalised, 0), energies, size, chosen, forward, noise)
+    undone = register and shifts is not None
+    imported = Imported(scan, recording, levels, shifts, undone, field, bare, scatter, tuple(findings), dark)
     imported.scan.history.update({"import": history(imported)})
     return imported
+
+
+def _above_dark(recording: Recording, level: float) -> np.ndarray:
+    """The images (e, y, x) less the dark level. Raises MicrotomoError where that leaves nothing of one."""
+    signal = recording.images.astype(np.float32) - np.float32(level)
+    if (dim := signal.mean((1, 2)) <= 0).any():
+        raise MicrotomoError(
+            f"the image at {recording.energies_kev[int(dim.argmax())]:g} keV is darker than the dark level {level:g}: "
+            "check --dark (counts without a beam)"
+        )
+    return signal
+
+
+def _below_dark(normalised: np.ndarray, level: float) -> list[Finding]:
+    negative = int((normalised < 0).sum())
+    text = f"{negative} values below the dark level were set to zero: is --dark {level:g} too high?"
+    return [Finding(text, negative > _MANY_NEGATIVE * normalised.size)] if negative else []
 
 
 def history(imported: Imported) -> dict[str, Any]:

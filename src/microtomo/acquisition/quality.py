@@ -96,6 +96,26 @@ def verdict(
     ``dark`` None: not given. ``shift_error_px`` (e, 2): errors of the registration, None without one.
     ``unregistered_px``: largest shift that was left in. ``substrate_noise`` (e,): relative scatter of the substrate.
     """
+    findings = [
+        *_level_findings(levels, energies_kev),
+        *_shift_findings(energies_kev, shift_error_px, unregistered_px),
+        *_substrate_findings(levels, substrate_noise, gain_error, misfit),
+    ]
+    if dark is None:
+        findings.append(Finding(
+            "no dark level was given and none subtracted: if the images are not black without a beam, every "
+            "contrast is too small; record an image with the beam blanked and give its level as --dark"
+        ))  # fmt: skip
+    gaps = missing_energies(energies_kev)
+    if gaps:
+        findings.append(Finding(
+            f"the series lacks {_listed(gaps)} keV: the inversion does without them, but HyperSpy shows uneven "
+            "energies by number"
+        ))  # fmt: skip
+    return sorted(findings, key=lambda finding: not finding.grave)
+
+
+def _level_findings(levels: Levels, energies_kev: Sequence[float]) -> list[Finding]:
     findings: list[Finding] = []
 
     def at(which: Any) -> str:
@@ -115,12 +135,12 @@ def verdict(
             "off below; raise its brightness and scan again",
             bool(levels.black.max() > _SATURATED),
         ))  # fmt: skip
-    worst = float(np.median(levels.noise))
-    if worst > _NOISY:
+    usual = float(np.median(levels.noise))
+    if usual > _NOISY:
         findings.append(Finding(
-            f"the noise is {worst:.1%} a pixel and energy: thin layers drown in it; scan slower or with more current, "
+            f"the noise is {usual:.1%} a pixel and energy: thin layers drown in it; scan slower or with more current, "
             "or average frames",
-            worst > _TOO_NOISY,
+            usual > _TOO_NOISY,
         ))  # fmt: skip
     coarse = levels.noise_steps < _COARSE
     if coarse.any():
@@ -128,6 +148,17 @@ def verdict(
             f"the noise is less than {_COARSE:g} grey levels ({at(coarse)} keV): rounding adds errors that do not "
             "average out; save 16 bits, or use more of the range"
         ))  # fmt: skip
+    return findings
+
+
+def _shift_findings(
+    energies_kev: Sequence[float], shift_error_px: np.ndarray | None, unregistered_px: float | None
+) -> list[Finding]:
+    findings: list[Finding] = []
+
+    def at(which: Any) -> str:
+        return _listed(np.asarray(energies_kev)[which])
+
     if shift_error_px is not None and (shift_error_px.max(1) > _UNSURE).any():
         unsure = shift_error_px.max(1) > _UNSURE
         findings.append(Finding(
@@ -141,10 +172,18 @@ def verdict(
             "edges mix layers; leave --no-register out",
             unregistered_px > 2,
         ))  # fmt: skip
+    return findings
+
+
+def _substrate_findings(
+    levels: Levels, substrate_noise: np.ndarray, gain_error: np.ndarray, misfit: float
+) -> list[Finding]:
+    findings: list[Finding] = []
+    usual = float(np.median(levels.noise))
     uneven = substrate_noise > 1.5 * np.maximum(levels.noise, 1e-6)
     if uneven.mean() > 0.5:
         findings.append(Finding(
-            f"the substrate region scatters by {np.median(substrate_noise):.1%}, the images by {worst:.1%} from "
+            f"the substrate region scatters by {np.median(substrate_noise):.1%}, the images by {usual:.1%} from "
             "pixel to pixel: it is not bare substrate alone, or lit unevenly; choose another --substrate"
         ))  # fmt: skip
     if gain_error.max() > 0.01:
@@ -158,18 +197,7 @@ def verdict(
             "and --substrate",
             misfit > 3 * _ODD,
         ))  # fmt: skip
-    if dark is None:
-        findings.append(Finding(
-            "no dark level was given and none subtracted: if the images are not black without a beam, every "
-            "contrast is too small; record an image with the beam blanked and give its level as --dark"
-        ))  # fmt: skip
-    gaps = missing_energies(energies_kev)
-    if gaps:
-        findings.append(Finding(
-            f"the series lacks {_listed(gaps)} keV: the inversion does without them, but HyperSpy shows uneven "
-            "energies by number"
-        ))  # fmt: skip
-    return sorted(findings, key=lambda finding: not finding.grave)
+    return findings
 
 
 def missing_energies(energies_kev: Sequence[float]) -> list[float]:

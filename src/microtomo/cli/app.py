@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -92,6 +94,7 @@ def options(
 
 def _register() -> None:
     # Verb modules are light: what is heavy is imported inside the functions.
+    from microtomo.cli.calibrate import calibrate
     from microtomo.cli.demo import demo
     from microtomo.cli.design import design
     from microtomo.cli.doctor import doctor
@@ -105,20 +108,29 @@ def _register() -> None:
     from microtomo.cli.render import render
     from microtomo.cli.reproduce import reproduce
     from microtomo.cli.segment import segment
+    from microtomo.cli.signal import signal as draw_signal
     from microtomo.cli.texts import RegistryHelp
     from microtomo.cli.train import train
     from microtomo.cli.view import view
 
-    scans = (demo, design, generate, train, reconstruct, evaluate, render, view)
+    scans = (demo, design, generate, calibrate, train, reconstruct, evaluate, render, view)
     micrographs = (segment, sort, compress, expand)
     for verb in (*scans, *micrographs, models, doctor):
         app.command(cls=RegistryHelp)(verb)
     app.command("import", cls=RegistryHelp)(import_)
+    app.command("signal", cls=RegistryHelp)(draw_signal)
     app.add_typer(measure, name="measure")
     app.add_typer(reproduce, name="reproduce")
 
 
 _register()
+
+
+def _warn(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    """The package's own warnings as sentences on stderr, those of libraries as Python shows them."""
+    own = Path(filename).is_relative_to(Path(__file__).parents[1])
+    text = f"warning: {message}" if own else warnings.formatwarning(message, category, filename, lineno, line).rstrip()
+    typer.echo(text, err=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def terminate(number: int, frame: FrameType | None) -> None:
         raise _Terminated
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before, warned = signal.signal(signal.SIGTERM, terminate), warnings.showwarning
+    warnings.showwarning = _warn
     try:
         app(args=None if argv is None else list(argv), prog_name="microtomo")
     except SystemExit as leave:
@@ -138,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     finally:
         signal.signal(signal.SIGTERM, before)
+        warnings.showwarning = warned
     return 0
 
 

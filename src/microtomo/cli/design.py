@@ -54,8 +54,10 @@ def design(
     if output is not None and output.suffix.lower() not in _SUFFIXES:
         raise MicrotomoError(f"{output}: unknown kind of file: end the name in {', '.join(_SUFFIXES)}")
 
+    from microtomo.cli.progress import prepare
     from microtomo.inverse.design import evenly_spaced, promised, run_checks
     from microtomo.io.atomic import check_output
+    from microtomo.physics.forward import forward_model
     from microtomo.report.design import Design
 
     if output is not None:
@@ -64,6 +66,7 @@ def design(
     count = len(question.stack.energies_kev)
     if images > min(count, _MOST):
         raise MicrotomoError(f"--images {images}: there are {count} energies: choose at most {min(count, _MOST)}")
+    prepare(forward_model(question.forward, question.stack))
     curves = _curves(question)
     chosen = (curves.best if dose == "total" else curves.best_per_image)[images - 1]
     others = {"evenly spaced": evenly_spaced(question, images), "all": promised(question, range(count))}

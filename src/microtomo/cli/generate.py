@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from microtomo.cli.options import GivenForward
-from microtomo.cli.progress import progress, resumable, time_of
+from microtomo.cli.options import BeamNm, GivenForward, Spread
+from microtomo.cli.progress import prepare, progress, resumable, time_of
+
+if TYPE_CHECKING:
+    from microtomo.simulate.generation import Forecast
 
 
 def generate(
@@ -25,6 +28,8 @@ def generate(
         str | None, typer.Option(help="Kinds with weights: perlin,lithography=0.3; default perlin.")
     ] = None,
     forward: GivenForward = None,
+    spread: Spread = None,
+    beam_nm: BeamNm = None,
     noise: Annotated[float | None, typer.Option(help="Relative Gaussian noise, 0.02 for 2 %; default 0.02.")] = None,
     dose: Annotated[float | None, typer.Option(help="Electrons per pixel and energy, for shot noise.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 (default) or float16 signals.")] = None,
@@ -58,21 +63,16 @@ def generate(
         stack=stack,
         structures=mix,
         forward=forward,
+        spread=spread,
+        beam_fwhm_nm=beam_nm,
         detector__noise=noise,
         detector__electrons_per_pixel=dose,
         dtype=dtype,
     )
     if dry_run:
-        expected = forecast(configuration, out, seed=seed, workers=workers)
-        if as_json:
-            typer.echo(json.dumps(expected.as_dict()))
-            return
-        typer.echo(
-            f"{expected.samples} samples, {expected.missing} to write\n"
-            f"{_size_of(expected.bytes)} on disk, {_size_of(expected.free_bytes)} free\n"
-            f"about {time_of(expected.seconds)}"
-        )
+        _show(forecast(configuration, out, seed=seed, workers=workers), as_json)
         return
+    prepare(configuration.forward_model)
     with resumable(f"finished shards stay in {out}"), progress(configuration.total, "samples") as show:
         result = generate_dataset(configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=show)
     if as_json:
@@ -84,6 +84,17 @@ def generate(
         f"{result.samples} samples, {result.written} written in {time_of(result.seconds)}{rate}, "
         f"{_size_of(result.bytes)}",
         err=True,
+    )
+
+
+def _show(expected: Forecast, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(expected.as_dict()))
+        return
+    typer.echo(
+        f"{expected.samples} samples, {expected.missing} to write\n"
+        f"{_size_of(expected.bytes)} on disk, {_size_of(expected.free_bytes)} free\n"
+        f"about {time_of(expected.seconds)}"
     )
 
 

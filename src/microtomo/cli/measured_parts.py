@@ -54,10 +54,7 @@ class Parts:
         return self.folder / f"{name}.png"
 
     def _write(self, file: Path, measured: Measured) -> None:
-        tables = {
-            name: [(c.name, [format(value, c.form) for value in c.values]) for c in columns]
-            for name, columns in measured.tables.items()
-        }
+        tables = {name: [(c.name, c.cells) for c in columns] for name, columns in measured.tables.items()}
         told = {"tables": tables, "summary": measured.summary, "sentence": measured.sentence}
         with whole_file(file) as temporary, writing(file):
             temporary.write_text(json.dumps(told), encoding="utf-8")

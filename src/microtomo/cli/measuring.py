@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from microtomo.cli.measured_parts import Part, parts_of
 
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
+    from microtomo.report.charted import DatedImage
     from microtomo.tem.measurement import Measured
     from microtomo.tem.particles.statistics import SizeDistribution
 
@@ -57,7 +58,7 @@ def run(
         _draw(known, path, measured, own, page if report else None)
         return measured
 
-    refused = 0
+    refused: list[str] = []
     interruptible = resumable("what is measured by now is kept") if folder else nullcontext()
     with interruptible, parts_of(output, job, files) as parts, each_of(files) as (paths, say):
         for path in paths:
@@ -66,21 +67,25 @@ def run(
             except MicrotomoError as error:
                 if not folder:
                     raise
-                refused += 1
+                refused.append(str(error))
                 typer.echo(f"warning: {error}", err=True)
                 continue
-            say(json.dumps(part.summary) if as_json else f"{path.name}: {part.sentence}; written to {output}")
+            say(
+                json.dumps({"image": path.name, **part.summary})
+                if as_json
+                else f"{path.name}: {part.sentence}; written to {output}"
+            )
         for name, target in tables.items():
             if target is not None:
                 rows = ((part.name, part.tables[name]) for part in parts)
                 write_table(target, rows, known.names_image or folder)
         if len(files) > 1 and known.distribution and (total := _total(known, parts)) is not None:
             sizes, unit = total
-            summary = {"images": len(files) - refused, **sizes.summary(unit)}
+            summary = {"images": len(files) - len(refused), **sizes.summary(unit)}
             say(json.dumps(summary) if as_json else f"all images: {_total_sentence(sizes, unit)}")
-        _conclude(known, method, parts, histogram, report)
+        _conclude(known, method, parts, files, refused, histogram, report)
     if refused:
-        raise MicrotomoError(f"{refused} of {len(files)} images could not be measured, see above")
+        raise MicrotomoError(f"{len(refused)} of {len(files)} images could not be measured, see above")
 
 
 def _total(known: Measurement, parts: Iterable[Part]) -> tuple[SizeDistribution, str] | None:
@@ -107,10 +112,17 @@ def _total_sentence(sizes: SizeDistribution, unit: str) -> str:
 
 
 def _conclude(
-    known: Measurement, method: str | None, parts: Iterable[Part], histogram: Path | None, report: Path | None
+    known: Measurement,
+    method: str | None,
+    parts: Iterable[Part],
+    files: Sequence[Path],
+    refused: Sequence[str],
+    histogram: Path | None,
+    report: Path | None,
 ) -> None:
     """Draw the distribution, and write the page."""
     from microtomo.registry import best_shipped
+    from microtomo.report.charted import charted_sections
     from microtomo.report.measurement import Shown, measurement_report
     from microtomo.report.page import write_report
     from microtomo.viz.distributions import distribution_figure
@@ -128,8 +140,20 @@ def _conclude(
             images = [Shown(part.name, part.summary, part.sentence, part.picture) for part in parts]
             sentence = "" if total is None else _total_sentence(*total)
             used = method or best_shipped(known.task).name
-            page = measurement_report(known, used, images, sentence, drawn if total is not None else None)
+            charts = charted_sections(known, _dated(known, parts, files), Path(folder)) if known.chart else []
+            page = measurement_report(
+                known, used, images, sentence, drawn if total is not None else None, charts, refused
+            )
             write_report(page, report)
+
+
+def _dated(known: Measurement, parts: Iterable[Part], files: Sequence[Path]) -> list[DatedImage]:
+    """The result of each image with the date that its name, its metadata or the file system gives."""
+    from microtomo.io.dates import date_of
+    from microtomo.report.charted import DatedImage
+
+    paths = {path.name: path for path in files}
+    return [DatedImage(p.name, date_of(paths[p.name]), p.tables[known.tables[0]]) for p in parts]
 
 
 def _files(

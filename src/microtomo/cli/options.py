@@ -8,7 +8,7 @@ import typer
 
 from microtomo.errors import MicrotomoError
 
-_FORWARD = "Forward model: material or published, see docs/physics.md"
+_FORWARD = "Forward model: {forward models}; see docs/physics.md"
 
 Forward = Annotated[str, typer.Option("--forward", "--contrast", metavar="MODEL", help=f"{_FORWARD}.")]
 """The forward model of a verb that has a default of its own."""
@@ -17,6 +17,19 @@ GivenForward = Annotated[
     str | None, typer.Option("--forward", "--contrast", metavar="MODEL", help=f"{_FORWARD}; else what the file says.")
 ]
 """The forward model where a file or a configuration may say it."""
+
+Spread = Annotated[
+    str | None,
+    typer.Option(
+        "--spread",
+        metavar="SUBSTRATE|FILE",
+        help="Lateral spread: electrons leave elsewhere than they entered. Name of the substrate, or file of kernels.",
+    ),
+]
+"""Lateral spread of electrons."""
+
+BeamNm = Annotated[float | None, typer.Option("--beam-nm", min=0, help="Beam diameter (FWHM) in nm, with --spread.")]
+"""Diameter of the beam."""
 
 
 def parse_energies(text: str) -> tuple[float, ...]:

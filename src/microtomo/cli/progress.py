@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
+
+if TYPE_CHECKING:
+    from microtomo.physics.forward import ForwardModel
 
 _LINE_EVERY_S = 10.0
 
@@ -71,6 +74,24 @@ def each_of(files: Sequence[Path]) -> Iterator[tuple[Iterator[Path], Callable[[s
         yield shown(), say
     for line in late or ():
         typer.echo(line)
+
+
+def prepare(forward: ForwardModel) -> None:
+    """Make the tables of a forward model, where it has any that are not there yet, and show how far that is."""
+    with progress() as show:
+        forward.prepare(lambda done, total: show(done, "making the table of the stack", total))
+
+
+def prepare_for(scan: Path, given: Mapping[str, Any]) -> None:
+    """The same for a scan file, where ``given`` goes before what the file says."""
+    from microtomo.io.sources import open_scan
+    from microtomo.materials import load_stack
+    from microtomo.physics.forward import DEFAULT, forward_model
+
+    with open_scan(scan, **given) as source:
+        stack = source.stack or load_stack("au-al-si")
+        model = forward_model(source.forward or DEFAULT, stack, source.energies_kev)
+    prepare(model)
 
 
 class _Pace:

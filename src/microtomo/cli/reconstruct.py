@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from microtomo.cli.options import GivenForward, parse_energies, parse_region, parse_setting, parse_slice
+from microtomo.cli.options import BeamNm, GivenForward, Spread, parse_energies, parse_region, parse_setting, parse_slice
 from microtomo.errors import MicrotomoError, nearest
 
 
@@ -29,6 +29,8 @@ def reconstruct(
     substrate: Annotated[
         str | None, typer.Option(help="Bare substrate to normalise to: rows,columns such as 0:10,0:128.")
     ] = None,
+    spread: Spread = None,
+    beam_nm: BeamNm = None,
     pixel_nm: Annotated[float | None, typer.Option(help="Pixel size in nm; else the file's own.")] = None,
     voxel_nm: Annotated[float, typer.Option(help="Voxel height in nm.")] = 10.0,
     rule: Annotated[str, typer.Option(help="How thickness fills voxels: floor or centre.")] = "floor",
@@ -49,16 +51,18 @@ def reconstruct(
     region = None if substrate is None else parse_region(substrate)
     options = dict(parse_setting(setting) for setting in settings or [])
 
-    from microtomo.cli.progress import progress
+    from microtomo.cli.progress import prepare_for, progress
     from microtomo.inverse.files import reconstruct_file
 
     _check_device(device)
     given = {"energies_kev": given_energies, "pixel_nm": pixel_nm, "stack": stack, "forward": forward}
+    prepare_for(scan, given)
+    around: dict[str, Any] = {} if spread is None else {"spread": spread, "beam_fwhm_nm": beam_nm or 0.0}
     with progress(unit="samples") as show:
         summary = reconstruct_file(
             scan, output, method, given=given, samples=chosen, substrate=region, batch=batch, options=options,
             progress=lambda done, total: show(done, total=total),
-            noise=noise, voxel_nm=voxel_nm, rule=rule, device=device,
+            noise=noise, voxel_nm=voxel_nm, rule=rule, device=device, **around,
         )  # fmt: skip
     for note in summary.notes:
         _tell(f"note: {note}")

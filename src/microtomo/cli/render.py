@@ -60,21 +60,30 @@ def render(
     label = title or f"{file.name}{f', {study.rec.method}' if study.rec is not None else ''}"
     if figure is None and study.rec is None and study.truth is None and what == "auto" and suffix != ".html":
         figure = "scan"
-    if figure is not None:
-        if suffix == ".html":
-            raise MicrotomoError(f"{output}: a figure is a flat picture: end the name in .png, or leave out --figure")
-        from microtomo.viz.figures import save_figure
-
-        with naming(file):
-            if figure == "spectrum" and study.rec is not None:
-                study = replace(study, scan=scan_of(study.rec, scan, sample, file))
-            drawn = _figure(figure, study, label, pixels, row)
-        save_figure(drawn, output)
+    if figure is None:
+        _draw_scene(output, study, what, label, z_scale, shape, file)
         return
+    if suffix == ".html":
+        raise MicrotomoError(f"{output}: a figure is a flat picture: end the name in .png, or leave out --figure")
+    from microtomo.viz.figures import save_figure
+
+    with naming(file):
+        if figure == "spectrum" and study.rec is not None:
+            study = replace(study, scan=scan_of(study.rec, scan, sample, file))
+        drawn = _figure(figure, study, label, pixels, row)
+    save_figure(drawn, output)
+
+
+def _draw_scene(
+    output: Path, study: Study, what: str, title: str, z_scale: float | None, size: tuple[int, int], file: Path
+) -> None:
+    from microtomo.errors import MicrotomoError, naming
+
+    suffix = output.suffix.lower()
     if suffix not in (".png", ".html"):
         raise MicrotomoError(f"{output}: a 3D scene goes to .png or .html; {suffix} is for --figure")
     with naming(file):
-        scene = _scene(what, study, label, z_scale, light=suffix == ".html")
+        scene = _scene(what, study, title, z_scale, light=suffix == ".html")
     if suffix == ".html":
         from microtomo.viz.web import render_html
 
@@ -82,7 +91,7 @@ def render(
     else:
         from microtomo.viz.render import render_png
 
-        render_png(scene, output, shape)
+        render_png(scene, output, size)
 
 
 def _export(study: Study, output: Path, what: str, figure: str | None, file: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-_PLACE = re.compile(r"\{(\w+) (methods|networks|tasks)\}")
+_PLACE = re.compile(r"\{(\w+) (methods|networks|tasks|models)\}")
+_FORWARD = re.compile(r'^@register_forward\(\s*"([^"]+)"', re.MULTILINE)
 
 
 class RegistryHelp(TyperCommand):
@@ -23,11 +24,14 @@ class RegistryHelp(TyperCommand):
 
 def filled(text: str) -> str:
     """A text with names of the registry: ``{contaminant methods}`` of a task, the best that comes with the package
-    first, ``{micrograph methods}`` of all tasks with one input, ``{micrograph tasks}``, ``{all networks}``, ..."""
+    first, ``{micrograph methods}`` of all tasks with one input, ``{micrograph tasks}``, ``{all networks}``, ...; and
+    ``{forward models}``."""
     return _PLACE.sub(lambda place: ", ".join(_names(place[1], place[2])), text)
 
 
 def _names(which: str, what: str) -> list[str]:
+    if what == "models":
+        return _forward_models()
     from microtomo.registry import best_shipped, list_methods, list_tasks
 
     inputs = {task.input for task in list_tasks()}
@@ -40,3 +44,11 @@ def _names(which: str, what: str) -> list[str]:
         return [m.name for m in list_methods(input=which)]
     best = best_shipped(which).name
     return [best, *(m.name for m in list_methods(task=which) if m.name != best)]
+
+
+def _forward_models() -> list[str]:
+    """Names that stand in the source of the physics, whose modules are slow to import."""
+    from importlib.resources import files
+
+    modules = [m for m in files("microtomo.physics").iterdir() if m.name.endswith(".py")]
+    return sorted(name for m in modules for name in _FORWARD.findall(m.read_text(encoding="utf-8")))

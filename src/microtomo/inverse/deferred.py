@@ -11,7 +11,7 @@ not make the rounds swing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,7 +40,7 @@ class Deferred:
 
     ``thickness`` is the estimate of the round with the smallest residual, ``correction`` what was subtracted from the
     scan for it. ``residuals``: rms relative misfit of observed and spread signal by round; ``relaxations`` the w used.
-    ``signal_uncertainty``: what is left in the signal, from g and from the other spread, as a standard deviation;
+    ``signal_uncertainty``: what is left in the signal, from g and from the other spreads, as a standard deviation;
     ``thickness_uncertainty`` [nm]: what that does to the estimate. Both come on top of the noise.
     """
 
@@ -79,14 +79,14 @@ def deferred_correction(
     *,
     rounds: int = 12,
     tolerance: float = 1e-3,
-    other_spread: Callable[[np.ndarray], np.ndarray] | None = None,
+    other_spreads: Sequence[Callable[[np.ndarray], np.ndarray]] = (),
 ) -> Deferred:
     """Thickness (l, y, x) that explains a scan (e, y, x) with spread.
 
     ``solve_local`` takes a scan to a thickness; ``spread`` and ``local`` take a thickness to a scan. ``tolerance``:
     rms change of the corrected scan, relative to the scan, that ends the rounds; the default is a twentieth of a noise
-    of 2 %. ``other_spread`` is a second plausible spread, say with all radii 15 % wider: it costs one more solution and
-    puts the kernel's own uncertainty into the result.
+    of 2 %. ``other_spreads`` are other plausible spreads, say with all radii 15 % wider: each costs one more solution
+    and puts, one standard deviation apart, its own uncertainty into the result.
     """
     if rounds < 1 or not tolerance > 0:
         raise MicrotomoError(f"give 1 round or more and a tolerance above 0, not {rounds} and {tolerance}")
@@ -113,7 +113,7 @@ def deferred_correction(
         relaxations.append(relaxation)
         correction = _positive(scan, correction + relaxation * change)
     best = done[-1] if status is Status.CONVERGED else min(done, key=lambda one: one.residual)
-    left, apart = _left(scan, best, solve_local, spread, other_spread)
+    left, apart = _left(scan, best, solve_local, spread, other_spreads)
     residuals = tuple(one.residual for one in done)
     return Deferred(best.thickness, best.correction, residuals, tuple(relaxations), status, left, apart)
 
@@ -143,17 +143,20 @@ def _left(
     best: _Round,
     solve_local: Solver,
     spread: Callable[[np.ndarray], np.ndarray],
-    other_spread: Callable[[np.ndarray], np.ndarray] | None,
+    other_spreads: Sequence[Callable[[np.ndarray], np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviations of what is left in the signal (e, y, x), and in the thickness (l, y, x) [nm]."""
-    difference = best.change
-    left = np.abs(difference)
-    if other_spread is not None:
-        kernel = other_spread(best.thickness) - spread(best.thickness)
-        left = np.hypot(difference, kernel)
-        difference = difference + kernel
-    other = solve_local(scan - _positive(scan, best.correction + difference))
-    return left, np.abs(other - best.thickness)
+    signal = spread(best.thickness) if other_spreads else np.empty(0)
+    differences = [best.change, *(other(best.thickness) - signal for other in other_spreads)]
+    left = np.sqrt(sum(difference**2 for difference in differences))
+    if len(differences) > 1:
+        first, second, *rest = differences  # what is left adds to the first other spread: one solution fewer
+        differences = [first + second, *rest]
+    apart = np.zeros_like(best.thickness)
+    for difference in differences:
+        other = solve_local(scan - _positive(scan, best.correction + difference))
+        apart = np.hypot(apart, other - best.thickness)
+    return np.asarray(left), apart
 
 
 def _rms(values: np.ndarray) -> float:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.errors import naming
+from microtomo.errors import MicrotomoError, naming
 from microtomo.inverse.reconstruct import reconstruct
+from microtomo.inverse.spread import CORRECTION, note, outcome
 from microtomo.io.atomic import check_output
 from microtomo.io.reconstructions import new_reconstruction
-from microtomo.io.sources import open_scan
+from microtomo.io.sources import ScanSource, open_scan
 from microtomo.physics.forward import DEFAULT
 from microtomo.registry import get_method
 from microtomo.scan import Reconstruction, Status
@@ -34,6 +35,7 @@ class Summary:
         self._chi_square: list[tuple[float, int]] = []  # sum and number of the finite ones of each batch
         self._seconds = self._noise = 0.0
         self._method = self._forward = ""
+        self._correction: dict[str, Any] = {}
 
     def add(self, rec: Reconstruction) -> None:
         """Count a batch."""
@@ -46,6 +48,15 @@ class Summary:
         self._seconds += rec.seconds
         self._noise += rec.noise * count
         self._method, self._forward = rec.method, rec.forward
+        self._add_correction(rec.history.get(CORRECTION, {}))
+
+    def _add_correction(self, correction: Mapping[str, Any]) -> None:
+        """Count what a batch says of the correction of its spread; its first batch also says what was assumed."""
+        if not self._correction and (sentence := note({CORRECTION: correction})):
+            self.notes.append(sentence)
+        for name, value in correction.items():
+            known = self._correction.get(name, [])
+            self._correction[name] = [*known, *value] if isinstance(value, list) else value
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: ``status`` are shares of the pixels, ``noise`` the mean over samples."""
@@ -58,6 +69,7 @@ class Summary:
             "chi_square": total / fitted if fitted else None,
             "status": {code.name.lower(): count / self._pixels.total() for code, count in self._pixels.items()},
             "seconds": self._seconds,
+            **({CORRECTION: self._correction} if self._correction else {}),
         }
 
     def line(self) -> str:
@@ -65,10 +77,11 @@ class Summary:
         values = self.as_dict()
         shares = ", ".join(f"{s:.1%} {name.replace('_', ' ')}" for name, s in values["status"].items() if s)
         count = f"{self.samples} samples, " if self.samples > 1 else ""
+        corrected = outcome(values)
         fit = "none" if values["chi_square"] is None else f"{values['chi_square']:.2f}"
         return (
             f"{self._method} ({self._forward}): {count}{shares}; mean chi-square {fit}; "
-            f"noise {values['noise']:.1%}; {self._seconds:.2f} s"
+            f"noise {values['noise']:.1%}; {f'{corrected}; ' if corrected else ''}{self._seconds:.2f} s"
         )
 
     def warnings(self) -> list[str]:
@@ -124,6 +137,8 @@ def reconstruct_file(
         if "energies_kev" in source.history:
             kev, name = source.energies_kev, source.stack.name if source.stack else "au-al-si"
             summary.notes.append(f"{path} says no energies: {kev[0]:g}..{kev[-1]:g} keV are taken from stack {name}")
+        if (sentence := _check_spread(source, settings.get("spread"))) is not None:
+            summary.notes.append(sentence)
         numbers = source.select(samples)
         total = 1 if numbers is None else len(numbers)
         if batch is None:
@@ -139,3 +154,12 @@ def reconstruct_file(
                 summary.add(rec)
                 progress(summary.samples, total)
     return summary
+
+
+def _check_spread(source: ScanSource, spread: object) -> str | None:
+    """A sentence where a scan was made with spread and none is corrected. Raises MicrotomoError without pixel size."""
+    if spread is not None and not source.pixel_known:
+        raise MicrotomoError(f"{source.path}: says no pixel size, which lateral spread needs: pass --pixel-nm")
+    if spread is None and "spread" in source.history:
+        return f"{source.path} was simulated with lateral spread, which is not corrected: pass --spread"
+    return None

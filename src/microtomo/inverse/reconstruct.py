@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from microtomo.inverse.misfit import NOISE_FLOOR, Grid
 from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
 from microtomo.inverse.problem import Estimate, Problem
+from microtomo.inverse.spread import Corrected, Run, run_with_spread
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
+from microtomo.physics.spread_model import GivenSpread, SpreadModel, spread_around
 from microtomo.registry import Method, get_method, get_task
 from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
 from microtomo.voxels import RULES, default_depth
@@ -36,6 +39,8 @@ def reconstruct(
     rule: str = "floor",
     device: str | torch.device | None = None,
     contrast: str | None = None,
+    spread: GivenSpread | None = None,
+    beam_fwhm_nm: float = 0.0,
     **options: Any,
 ) -> Reconstruction:
     """Recover what lies under the surface from a multi-energy scan.
@@ -52,6 +57,10 @@ def reconstruct(
     noise
         Relative noise level, 0.02 = 2 %; when not given, estimated from the scan, or with fewer than six energies what
         the scan says itself.
+    spread, beam_fwhm_nm
+        Lateral spread of the electrons, as :func:`microtomo.physics.spread_model.spread_around` takes it, and diameter
+        of the beam: solves again and again what the spread is corrected for, a dozen times at most. The history says
+        how that went.
     options
         Settings of the method.
 
@@ -63,18 +72,21 @@ def reconstruct(
     Raises
     ------
     MicrotomoError
-        For NaN, negative or not normalised signals, energies that do not fit, unknown methods, options, forward models.
+        For NaN, negative or not normalised signals, energies that do not fit, unknown methods, options, forward models,
+        and for a spread whose kernels cannot be had, or of a scan that does not say its pixel size.
     """
     chosen = get_method(method)
     if get_task(chosen.task).input != "scan":
         raise MicrotomoError(f"method {method} is for task {chosen.task}, not for scans: use `microtomo segment`")
     _check_options(chosen, options)
+    if spread is not None and not isinstance(scan, Scan):
+        raise MicrotomoError("an array has no pixel size, which lateral spread needs: give a Scan with one")
     scan, problem_stack = _complete(scan, stack, energies_kev)
     model = forward_model(forward or contrast or scan.forward or DEFAULT, problem_stack)
     if not model.local:
         raise MicrotomoError(
             f"method {method} takes each pixel's spectrum as that pixel's own, but in forward model {model.name} "
-            "neighbours take part: give a local one"
+            "neighbours take part: give a local one, and the spread apart"
         )
     if rule not in RULES:
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
@@ -97,9 +109,11 @@ def reconstruct(
     _check_normalised(batch, model, level)
     depth = default_depth(problem_stack, voxel_nm)
     problem = Problem(model, level.cpu(), depth, voxel_nm, rule)
+    around = None if spread is None else spread_around(model, spread, scan.pixel_nm, beam_fwhm_nm)
     started = time.perf_counter()
     with torch.inference_mode():
-        estimate: Estimate = with_model_error(chosen.run(batch, problem, **options), problem)
+        done = _run(partial(chosen.run, **options), batch, problem, around)
+        batch, estimate = done.signal, with_model_error(done.estimate, problem)
         chi_square = _chi_square(batch, estimate.thickness, problem)
         status = _status(batch, estimate, chi_square, problem)
     seconds = time.perf_counter() - started
@@ -120,8 +134,12 @@ def reconstruct(
         voxel_nm=voxel_nm,
         pixel_nm=scan.pixel_nm,
         seconds=seconds,
-        history={**scan.history, "options": options} if options else dict(scan.history),
+        history={**scan.history, **({"options": options} if options else {}), **done.history},
     )
+
+
+def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None) -> Corrected:
+    return Corrected(batch, run(batch, problem), {}) if spread is None else run_with_spread(run, batch, problem, spread)
 
 
 def _shown(value: object) -> str:

@@ -33,6 +33,7 @@ class ScanSource:
     """An open scan: its shape, what is known about it, and its data, read on demand.
 
     ``data`` is anything that can be sliced, (e, y, x) or (n, e, y, x); ``truth`` likewise ([n,] l, y, x) [nm].
+    ``pixel_known`` says whether somebody gave the pixel size.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class ScanSource:
     energies_kev: tuple[float, ...]
     files: tuple[Path, ...]
     pixel_nm: float = 10.0
+    pixel_known: bool = False
     stack: Stack | None = None
     forward: str | None = None
     noise: float | None = None
@@ -123,7 +125,10 @@ def open_scan(
         with open_nexus(path) as (file, entry):
             with reading(path):
                 source = _from_hdf5(path, file, entry, energies_kev)
-            source.pixel_nm = pixel_nm or source.pixel_nm
+            source.pixel_nm, source.pixel_known = (
+                pixel_nm or source.pixel_nm,
+                source.pixel_known or pixel_nm is not None,
+            )
             source.stack, source.forward = given or source.stack, forward or source.forward
             _check(source, given)
             yield source
@@ -135,8 +140,9 @@ def open_scan(
         energies = (given or builtin_stacks()["au-al-si"]).energies_kev
         history["energies_kev"] = "not given: taken from the stack"
     source = ScanSource(
-        path, images.data, tuple(energies), images.files, pixel_nm or 10.0, given, forward, history=history
-    )
+        path, images.data, tuple(energies), images.files, pixel_nm or 10.0, pixel_nm is not None, given, forward,
+        history=history,
+    )  # fmt: skip
     _check(source, given)
     yield source
 
@@ -172,10 +178,11 @@ def _from_hdf5(path: Path, file: h5py.File, entry: Entry | None, energies_kev: t
     energies = energies_kev or _energies(path, signal, entry is not None)
     source = ScanSource(path, signal, tuple(energies), files)
     if (size := pixel_size(path, signal)) is not None:
-        source.pixel_nm = size
+        source.pixel_nm, source.pixel_known = size, True
     if entry is not None:
         source.stack, source.forward, source.noise = entry.stack, entry.text(FORWARD), entry.number("noise")
         source.pixel_nm = entry.number("pixel_nm") or source.pixel_nm
+        source.pixel_known |= entry.number("pixel_nm") is not None
         source.history = entry.history
         source.truth = entry.data(THICKNESS)
         if source.truth is not None:

@@ -30,6 +30,17 @@ def double_conv(into: int, out: int, middle: int | None = None) -> nn.Sequential
     return nn.Sequential(conv_norm(into, middle), conv_norm(middle, out))
 
 
+def convolution(
+    into: int, out: int, size: int = 3, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """Convolution with zeros beyond the border that keeps the image's size (but for ``stride``), batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(into, out, size, stride, dilation * (size // 2), dilation, groups, bias=False),
+        nn.BatchNorm2d(out),
+        nn.ReLU(inplace=True),
+    )
+
+
 class UCore(nn.Module):
     """Encoder and decoder of a U-Net (Ronneberger et al. 2015): (n, c, y, x) to (n, width, y, x).
 

@@ -7,27 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from microtomo.physics.backscatter_detector import BackscatterDetector
 
-@dataclass(frozen=True)
-class Detector:
-    """What a detector adds up for an electron that leaves.
-
-    ``threshold_kev`` None: every electron counts 1. Else it counts 0 up to the threshold and E - threshold [keV]
-    above. Only exit angles to the surface normal within ``annulus_deg`` count.
-    """
-
-    threshold_kev: float | None = None
-    annulus_deg: tuple[float, float] = (0.0, 90.0)
-
-    def weight(self, energy_kev: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-        """Weights of electrons by exit energy [keV] and cosine of the exit angle."""
-        low, high = self.annulus_deg
-        collected = (cosine <= math.cos(math.radians(low))) & (cosine >= math.cos(math.radians(high)) - 1e-12)
-        linear = 1.0 if self.threshold_kev is None else np.maximum(energy_kev - self.threshold_kev, 0)
-        return np.asarray(collected * linear, dtype=np.float64)
-
-
-EVERY_ELECTRON = Detector()
+EVERY_ELECTRON = BackscatterDetector()
 """Counts every electron that leaves: its signal is the backscatter coefficient."""
 
 
@@ -56,9 +38,9 @@ class Exits:
         """Distance between entry and exit [nm]."""
         return np.asarray(np.hypot(self.x_nm, self.y_nm))
 
-    def signal(self, detector: Detector = EVERY_ELECTRON) -> tuple[float, float]:
+    def signal(self, detector: BackscatterDetector = EVERY_ELECTRON) -> tuple[float, float]:
         """Mean detector weight an incident electron, and its standard error; eta for the default detector."""
-        return self._mean(detector.weight(self.energy_kev, self.cosine))
+        return self._mean(detector.weight_of(self.energy_kev, self.cosine))
 
     def signal_by_depth(self) -> np.ndarray:
         """Share of the incident electrons that left and had their deepest point in each film, substrate last."""

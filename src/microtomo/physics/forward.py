@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Annotated, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from torch import Tensor
 
 from microtomo.errors import MicrotomoError, nearest
 from microtomo.materials import Stack, check_energies
+
+if TYPE_CHECKING:
+    from microtomo.physics.spread_physics import SpreadPhysics
 
 DEFAULT = "material"
 """The forward model of scans that name none."""
@@ -84,6 +87,23 @@ class ForwardModel(ABC):
     @abstractmethod
     def transmitted(self, layer: int) -> float:
         """Share of the beam of the highest energy that comes through a layer of its greatest thickness."""
+
+    @property
+    def local_model(self) -> ForwardModel:
+        """The model of each pixel alone, which solvers take: itself where it is local."""
+        return self
+
+    @property
+    def history(self) -> dict[str, Any]:
+        """What a scan must say of the model beside the name of its local one, plain values."""
+        return {}
+
+    def spread_physics(self) -> SpreadPhysics:
+        """What lateral spread asks of a local model. Raises MicrotomoError where it cannot say."""
+        raise MicrotomoError(
+            f"forward model {self.name} does not say what films do to electrons on their way up, which lateral spread "
+            "needs: use --forward transport"
+        )
 
     def doubt(self, thickness: Tensor) -> Tensor | None:
         """What the physics itself may be wrong by at flat pixels (l, p) [nm]: independent directions (m, e, p) of the

@@ -19,8 +19,10 @@ from functools import lru_cache
 import numpy as np
 
 from microtomo.errors import MicrotomoError
+from microtomo.materials import Material, find_material
 from microtomo.physics import walk as kernel
-from microtomo.physics.exits import EVERY_ELECTRON, Detector, Exits
+from microtomo.physics.backscatter_detector import BackscatterDetector
+from microtomo.physics.exits import EVERY_ELECTRON, Exits
 from microtomo.physics.walk_state import Beam, Sample, Tables
 from microtomo.physics.walk_tables import (
     CUTOFF_KEV,
@@ -29,22 +31,22 @@ from microtomo.physics.walk_tables import (
     TOP_KEV,
     Elastic,
     Medium,
-    element,
     energy_of_row,
     farthest_return_nm,
+    medium_of,
     row_of_energy,
     walk_tables,
 )
 
 __all__ = [
-    "EVERY_ELECTRON", "PLAIN_MOTT", "Detector", "Elastic", "Exits", "Films", "Medium", "as_medium", "element",
-    "line_scan", "simulate", "simulate_map", "stacked_tables",
+    "EVERY_ELECTRON", "PLAIN_MOTT", "Elastic", "Exits", "Films", "Medium", "as_medium", "line_scan", "simulate",
+    "simulate_map", "stacked_tables",
 ]  # fmt: skip
 
 _BATCH = 16_384  # electrons a task: some 0.1 s of work
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 _BELOW_EVERYTHING = 1e30  # nm
-Films = Sequence[tuple["str | Medium", "float | None"]]
+Films = Sequence[tuple["str | Material | Medium", "float | None"]]
 
 
 def simulate(
@@ -58,7 +60,7 @@ def simulate(
     diffuse: bool = False,
     threads: int = 1,
 ) -> Exits:
-    """Electrons on one stack. ``films`` top to bottom, (symbol or Medium, nm); the last is the substrate, None nm.
+    """Electrons on one stack. ``films`` top to bottom, (material or its name, nm); the last is the substrate, None nm.
 
     ``tilt_deg`` is the angle of the beam to the surface normal; ``diffuse`` replaces the beam by electrons from
     all directions with a probability by their cosine.
@@ -74,8 +76,8 @@ def simulate(
 
 def simulate_map(
     thickness_nm: np.ndarray,
-    films: Sequence[str | Medium],
-    substrate: str | Medium,
+    films: Sequence[str | Material | Medium],
+    substrate: str | Material | Medium,
     pixel_nm: float,
     energy_kev: float,
     position_nm: tuple[float, float],
@@ -106,8 +108,8 @@ def simulate_map(
 
 def line_scan(
     thickness_nm: np.ndarray,
-    films: Sequence[str | Medium],
-    substrate: str | Medium,
+    films: Sequence[str | Material | Medium],
+    substrate: str | Material | Medium,
     pixel_nm: float,
     energy_kev: float,
     positions_nm: Sequence[tuple[float, float]],
@@ -116,7 +118,7 @@ def line_scan(
     *,
     beam_fwhm_nm: float = 0.0,
     elastic: Elastic = PLAIN_MOTT,
-    detector: Detector = EVERY_ELECTRON,
+    detector: BackscatterDetector = EVERY_ELECTRON,
     threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Signals and standard errors at positions (x, y) of a map; see :func:`simulate_map`. Positions are independent."""
@@ -130,9 +132,14 @@ def line_scan(
     return np.array([signal for signal, _ in signals]), np.array([error for _, error in signals])
 
 
-def as_medium(material: str | Medium) -> Medium:
-    """A medium as it is, or an element by symbol."""
-    return material if isinstance(material, Medium) else element(material)
+def as_medium(material: str | Material | Medium) -> Medium:
+    """A medium as it is, or one of a material or of the name of a known one.
+
+    Raises MicrotomoError for an unknown name and a material without known composition.
+    """
+    if isinstance(material, Medium):
+        return material
+    return medium_of(find_material(material) if isinstance(material, str) else material)
 
 
 @lru_cache(maxsize=16)

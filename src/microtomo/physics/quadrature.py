@@ -101,6 +101,18 @@ class PhaseSpace:
 
     def evaluation(self, energies_kev: ArrayLike, cosine: float = 1.0) -> np.ndarray:
         """Rows that give phi at these energies and a direction cosine in (0, 1]: (e, g a)."""
+        rows = self.between_energies(energies_kev)
+        across = lagrange(self.directions[0], cosine)[0]
+        return np.asarray((rows[:, :, None] * across).reshape(len(rows), -1))
+
+    @property
+    def mean_over_cosine(self) -> np.ndarray:
+        """Weights (a,) of the mean over directions with a probability by their cosine."""
+        mu, weights = self.directions
+        return np.asarray(2 * mu * weights)
+
+    def between_energies(self, energies_kev: ArrayLike) -> np.ndarray:
+        """Rows that give at these energies what is known at the nodes: (e, g)."""
         stages = np.append(0.0, gauss_radau(_STAGES)[0])
         x = np.atleast_1d(np.asarray(energies_kev, dtype=float)) ** self.power
         width = self.edges[1] - self.edges[0]
@@ -108,5 +120,4 @@ class PhaseSpace:
         values = lagrange(stages, (x - self.edges[interval]) / width)
         rows = np.zeros((len(x), 1 + len(self.energies)))
         np.put_along_axis(rows, interval[:, None] * _STAGES + np.arange(_STAGES + 1), values, axis=1)
-        across = lagrange(self.directions[0], cosine)[0]
-        return np.asarray((rows[:, 1:, None] * across).reshape(len(x), -1))
+        return rows[:, 1:]

@@ -6,7 +6,8 @@ Entry-exit model. Of the local signal I(x), the films alone give R(x), the subst
 
 b runs over exit energies of the bare substrate, K_b is their distribution of the exit radius, with sum k_b, and
 T_out,b(x) the signal of an electron that comes up to the films of pixel x with that energy. T_in makes even films
-exact: there I_spread = I. Films under others are hit elsewhere than where the beam enters: with eta_top the signal of
+exact: there I_spread = I; where films are so thick that next to nothing comes up through them, what does stays where
+it is. Films under others are hit elsewhere than where the beam enters: with eta_top the signal of
 the films above the lowest one, and P the displacement on the way down through them,
 
     I_spread = eta_top + P * (R - eta_top + T_in sum_b K_b * T_out,b)
@@ -18,10 +19,12 @@ that go sideways below or above a neighbour's film that lies at another depth; t
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from functools import cached_property
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from scipy.special import j0
 from torch import Tensor
 
@@ -30,8 +33,12 @@ from microtomo.physics.spread_kernels import SpreadKernels
 
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 _BEAM_REACH = 4.0  # standard deviations
+_KERNEL_REACH = 0.99  # share of the exits within what is added to the field on every side
 _FREQUENCIES = 1024  # points of a radial transfer function, even in frequency: linear between
-_LEAST_RETURN = 1e-12  # keeps 0 / 0 finite where nothing comes back from the substrate
+_LEAST_RETURN = 1e-4  # of bare substrate: tables err by about as much, so less says nothing of where electrons enter
+
+Outside = Literal["edge", "mirror"]
+"""What lies beyond the field: its edge values go on, or its mirror image."""
 
 
 class LocalPhysics(Protocol):
@@ -54,16 +61,19 @@ class LocalPhysics(Protocol):
 
 
 class Spread:
-    """A forward model with lateral spread around a local one: thickness (..., l, y, x) [nm] to (..., e, y, x).
+    """Lateral spread around local physics: thickness (..., l, y, x) [nm] to signal (..., e, y, x).
 
-    Outside the field of view the values at its edge go on. Where the field is narrower than the kernel that
-    assumption decides: :attr:`assumed` says how much.
+    Beyond the field of view its edge values go on, or its mirror image. Where the field is narrower than the kernel
+    that assumption decides: :attr:`assumed` says how much. Raises MicrotomoError for impossible sizes.
     """
 
-    local = False
-
     def __init__(
-        self, physics: LocalPhysics, kernels: SpreadKernels, pixel_nm: float, beam_fwhm_nm: float = 0.0
+        self,
+        physics: LocalPhysics,
+        kernels: SpreadKernels,
+        pixel_nm: float,
+        beam_fwhm_nm: float = 0.0,
+        outside: Outside = "edge",
     ) -> None:
         if not 0 < pixel_nm < math.inf or not 0 <= beam_fwhm_nm < math.inf:
             raise MicrotomoError(
@@ -73,7 +83,7 @@ class Spread:
         self.kernels = kernels
         self.pixel_nm = float(pixel_nm)
         self.beam_sigma_nm = beam_fwhm_nm / _FWHM_PER_SIGMA
-        self._transfer: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
+        self.outside: Outside = outside
 
     def assumed(self, height: int, width: int) -> np.ndarray:
         """Share of the substrate's electrons, by energy (e,), that leave outside a field of y, x pixels.
@@ -87,23 +97,29 @@ class Spread:
     def __call__(self, thickness: Tensor) -> Tensor:
         """Signal with spread (..., e, y, x), differentiable in the thickness."""
         physics, kernels = self.physics, self.kernels
-        share = torch.as_tensor(kernels.share).to(thickness)[..., None, None]
         films = physics.films(thickness, 0)
-        emission = physics.emission(thickness, torch.as_tensor(kernels.exit_kev).to(thickness))
-        entry = (physics.total(thickness) - films) / ((share * emission).sum(-3) + _LEAST_RETURN)
-        by_radius, by_depth = self._transfers(thickness)
-        pad = self._pad(thickness)
-        spectrum = (torch.fft.rfft2(_continued(emission, pad)) * by_radius * share).sum(-3)
-        deep = entry * _cropped(torch.fft.irfft2(spectrum, s=_padded(thickness, pad)), pad)
-        top = torch.zeros_like(films)
+        back = (physics.total(thickness) - films).clamp_min(0)
+        deep = films + back + self._elsewhere(physics.emission(thickness, torch.as_tensor(kernels.exit_kev)), back)
         if len(kernels.buried_nm):
             top = physics.films(thickness, 1)
-            deep = self._displaced(deep + films - top, thickness[..., 1:, :, :].sum(-3), by_depth, pad)
-        else:
-            deep = deep + films
-        return self._widened(top + deep, pad)
+            deep = top + self._displaced(deep - top, thickness[..., 1:, :, :].sum(-3))
+        return self._widened(deep)
 
-    def _displaced(self, signal: Tensor, depth: Tensor, by_depth: Tensor, pad: int) -> Tensor:
+    def _elsewhere(self, emission: Tensor, back: Tensor) -> Tensor:
+        """What the films where electrons leave change of the signal that comes ``back`` from the substrate."""
+        changes = []
+        for e, share in enumerate(torch.as_tensor(self.kernels.share).to(emission)):
+            here, field = back[..., e, :, :], emission[..., e, :, :, :]
+            weighed = share[:, None, None] * field
+            local = weighed.sum(-3)
+            entering = here * local / (local**2 + _LEAST_RETURN**2)
+            pad = self._pad(self.kernels.radius_nm[e], field)
+            spectrum = torch.fft.rfft2(self._continued(weighed, pad))
+            spectrum = (spectrum * self._transfer(self._out[e], field, pad)).sum(-3)
+            changes.append(entering * (self._restored(spectrum, field, pad) - local))
+        return torch.stack(changes, dim=-3)
+
+    def _displaced(self, signal: Tensor, depth: Tensor) -> Tensor:
         """Entry displaced on the way down to ``depth`` (..., y, x), between the depths of the kernels.
 
         Where the neighbour's film lies at another depth, the electron meets more of its own: it counts as such.
@@ -116,76 +132,87 @@ class Spread:
             away = away.clamp(max=0.0) if m + 2 == len(levels) else away
             near = (1 - away.abs()).clamp(0, 1)[..., None, :, :]
             alike = (2 - away.abs()).clamp(0, 1)[..., None, :, :]
-            among = _filtered(alike * signal, by_depth[m], pad)
-            result = result + near * (among + signal * (1 - _filtered(alike, by_depth[m], pad)))
+            pad = self._pad(self.kernels.buried_radius_nm[m], signal)
+            transfer = self._transfer(self._down[m], signal, pad)
+            among = self._filtered(alike * signal, transfer, pad)
+            result = result + near * (among + signal * (1 - self._filtered(alike, transfer, pad)))
         return result
 
-    def _widened(self, signal: Tensor, pad: int) -> Tensor:
+    def _widened(self, signal: Tensor) -> Tensor:
         """The beam's Gaussian diameter."""
         if self.beam_sigma_nm == 0:
             return signal
-        frequency = _frequencies(signal, pad, self.pixel_nm)
-        gauss = torch.exp(-2 * (math.pi * self.beam_sigma_nm * frequency) ** 2)
-        return _filtered(signal, gauss, pad)
+        pad = math.ceil(_BEAM_REACH * self.beam_sigma_nm / self.pixel_nm)
+        frequency = self._frequencies(signal, pad)
+        return self._filtered(signal, torch.exp(-2 * (math.pi * self.beam_sigma_nm * frequency) ** 2), pad)
 
-    def _pad(self, thickness: Tensor) -> int:
-        """Pixels added on every side: the widest kernel's reach, the field's own size at most."""
-        reach = max(float(self.kernels.reach_nm.max()), _BEAM_REACH * self.beam_sigma_nm)
-        return min(math.ceil(reach / self.pixel_nm), max(thickness.shape[-2:]))
+    def _pad(self, radius_nm: np.ndarray, field: Tensor) -> int:
+        """Pixels added on every side: the kernel's reach, the field's own size at most."""
+        reach = float(np.quantile(radius_nm, _KERNEL_REACH))
+        return min(math.ceil(reach / self.pixel_nm), max(field.shape[-2:]))
 
-    def _transfers(self, thickness: Tensor) -> tuple[Tensor, Tensor]:
-        """Transfer functions on the padded grid: exit radii (e, b, fy, fx), displacements (m, e, fy, fx)."""
-        key = (*thickness.shape[-2:], thickness.dtype, thickness.device)
-        if key not in self._transfer:
-            frequency = _frequencies(thickness, self._pad(thickness), self.pixel_nm)
-            self._transfer[key] = (
-                _radial(self.kernels.radius_nm, frequency),
-                _radial(self.kernels.buried_radius_nm, frequency),
-            )
-        return self._transfer[key]
+    @cached_property
+    def _out(self) -> np.ndarray:
+        """Radial transfer functions of the exit radii (e, b, frequency)."""
+        return self._radial(self.kernels.radius_nm)
+
+    @cached_property
+    def _down(self) -> np.ndarray:
+        """Radial transfer functions of the displacements (m, e, frequency)."""
+        return self._radial(self.kernels.buried_radius_nm)
+
+    def _radial(self, radius_nm: np.ndarray) -> np.ndarray:
+        """Transfer functions of distributions over a radius: the mean of J0(2 pi f r), up to the highest frequency."""
+        points = np.linspace(0, math.sqrt(0.5) / self.pixel_nm, _FREQUENCIES)
+        flat = radius_nm.reshape(-1, radius_nm.shape[-1])
+        rows = [j0(2 * math.pi * points[:, None] * radii).mean(axis=1) for radii in flat]
+        return np.array(rows).reshape(*radius_nm.shape[:-1], _FREQUENCIES)
+
+    def _transfer(self, radial: np.ndarray, field: Tensor, pad: int) -> Tensor:
+        """Transfer functions (k, fy, fx) on the padded grid from radial ones (k, frequency)."""
+        place = self._frequencies(field, pad).double() * (self.pixel_nm / math.sqrt(0.5) * (_FREQUENCIES - 1))
+        low = place.long().clamp(max=_FREQUENCIES - 2)
+        rows, share = torch.as_tensor(radial).to(place.device), place - low
+        transfer: Tensor = (rows[:, low] * (1 - share) + rows[:, low + 1] * share).to(field)
+        return transfer
+
+    def _filtered(self, field: Tensor, transfer: Tensor, pad: int) -> Tensor:
+        """Convolution by a transfer function on the padded grid."""
+        return self._restored(torch.fft.rfft2(self._continued(field, pad)) * transfer, field, pad)
+
+    def _restored(self, spectrum: Tensor, field: Tensor, pad: int) -> Tensor:
+        """The field's own pixels from a spectrum on the padded grid."""
+        height, width = field.shape[-2:]
+        whole: Tensor = torch.fft.irfft2(spectrum, s=_padded(field, pad))
+        return whole[..., pad : pad + height, pad : pad + width]
+
+    def _frequencies(self, field: Tensor, pad: int) -> Tensor:
+        """Absolute spatial frequencies [1/nm] of the padded field's transform (fy, fx)."""
+        height, width = _padded(field, pad)
+        fy = torch.fft.fftfreq(height, self.pixel_nm, dtype=torch.float64)
+        fx = torch.fft.rfftfreq(width, self.pixel_nm, dtype=torch.float64)
+        frequency: Tensor = torch.hypot(fy[:, None], fx[None, :]).to(field)
+        return frequency
+
+    def _continued(self, field: Tensor, pad: int) -> Tensor:
+        """The field with what lies beyond it, ``pad`` pixels or a few more on every side."""
+        size, whole = field.shape[-2:], _padded(field, pad)
+        y, x = (
+            _index(torch.arange(-pad, w - pad, device=field.device), n, self.outside)
+            for n, w in zip(size, whole, strict=True)
+        )
+        return field[..., y[:, None], x[None, :]]
 
 
-def _filtered(field: Tensor, transfer: Tensor, pad: int) -> Tensor:
-    """Convolution by a transfer function on the padded grid."""
-    spectrum: Tensor = torch.fft.rfft2(_continued(field, pad)) * transfer
-    return _cropped(torch.fft.irfft2(spectrum, s=_padded(field, pad)), pad)
-
-
-def _radial(radius_nm: np.ndarray, frequency: Tensor) -> Tensor:
-    """Transfer functions of distributions over a radius: the mean of J0(2 pi f r) (..., fy, fx)."""
-    f = frequency.detach().cpu().double().numpy()
-    points = np.linspace(0, f.max(), _FREQUENCIES)
-    place = f / points[1]
-    k = np.minimum(place.astype(np.int64), _FREQUENCIES - 2)
-    share = place - k
-    rows = []
-    for radii in radius_nm.reshape(-1, radius_nm.shape[-1]):
-        row = j0(2 * math.pi * points[:, None] * radii).mean(axis=1)
-        rows.append(torch.as_tensor(row[k] * (1 - share) + row[k + 1] * share).to(frequency))
-    shape = (*radius_nm.shape[:-1], *frequency.shape)
-    return torch.stack(rows).reshape(shape) if rows else frequency.new_zeros(shape)
-
-
-def _frequencies(field: Tensor, pad: int, pixel_nm: float) -> Tensor:
-    """Absolute spatial frequencies [1/nm] of the padded field's transform (fy, fx)."""
-    height, width = _padded(field, pad)
-    fy = torch.fft.fftfreq(height, pixel_nm, dtype=torch.float64)
-    fx = torch.fft.rfftfreq(width, pixel_nm, dtype=torch.float64)
-    frequency: Tensor = torch.hypot(fy[:, None], fx[None, :]).to(field)
-    return frequency
+def _index(place: Tensor, size: int, outside: Outside) -> Tensor:
+    """Which pixel of 0..size - 1 stands at any place."""
+    if outside == "edge":
+        return place.clamp(0, size - 1)
+    turned = place.remainder(2 * size)
+    return torch.minimum(turned, 2 * size - 1 - turned)
 
 
 def _padded(field: Tensor, pad: int) -> tuple[int, int]:
-    return field.shape[-2] + 2 * pad, field.shape[-1] + 2 * pad
-
-
-def _continued(field: Tensor, pad: int) -> Tensor:
-    """Edge values carried on by ``pad`` pixels on every side."""
-    height, width = field.shape[-2:]
-    y = torch.arange(-pad, height + pad, device=field.device).clamp(0, height - 1)
-    x = torch.arange(-pad, width + pad, device=field.device).clamp(0, width - 1)
-    return field[..., y[:, None], x[None, :]]
-
-
-def _cropped(field: Tensor, pad: int) -> Tensor:
-    return field[..., pad : field.shape[-2] - pad, pad : field.shape[-1] - pad]
+    """Size of the padded grid: a good one for Fourier transforms."""
+    height, width = (int(next_fast_len(n + 2 * pad, real=True)) for n in field.shape[-2:])
+    return height, width

@@ -6,25 +6,31 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from microtomo.errors import MicrotomoError
+from microtomo.materials import Material
 from microtomo.physics.monte_carlo import PLAIN_MOTT, Elastic, Exits, Medium, as_medium, simulate
 
-VERSION = 1
+Progress = Callable[[int, int], None]
+"""Told after each part of long work: parts done, parts in all."""
+
+VERSION = 2
 """Of the stored kernels; a change of the Monte Carlo or of their layout raises it."""
 BINS = 6  # of exit energy, equally full: 6 give the gold edges of the 3D Monte Carlo as well as 8
 RADII = 96  # quantiles of a radius
 _NODES = 9  # simulated energies; quantiles between them by their logarithms
 _ELECTRONS = 120_000  # an energy: 1 % of a median radius
+_SAME = 1e-6  # relative: energies that differ by less are one
 _BURIED_SHARES = (1 / 3, 2 / 3, 1.0)  # of the greatest depth of the lowest film
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpreadKernels:
     """Exit radii of a substrate and displacements on the way down to a buried film, float64.
 
@@ -40,8 +46,46 @@ class SpreadKernels:
     buried_nm: np.ndarray
     buried_radius_nm: np.ndarray
 
+    def __post_init__(self) -> None:
+        e = self.energies_kev
+        bins, buried = self.share.shape[1:], self.buried_nm.shape
+        shapes = {
+            "share": (*e.shape, *bins), "exit_kev": (*e.shape, *bins), "radius_nm": (*e.shape, *bins, None),
+            "buried_nm": buried, "buried_radius_nm": (*buried, *e.shape, None),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            values = getattr(self, name)
+            fits = values.ndim == len(shape) and all(n in (m, None) for m, n in zip(values.shape, shape, strict=True))
+            if len(bins) != 1 or not fits or not np.isfinite(values).all() or (values < 0).any():
+                raise MicrotomoError(
+                    f"kernels of the spread: {name} of shape {values.shape} does not fit {e.size} energies, or has "
+                    "values that are negative or not finite"
+                )
+        if e.ndim != 1 or not e.size or not (np.diff(e, prepend=0) > 0).all():
+            raise MicrotomoError("kernels of the spread: energies_kev must increase, in keV")
+
+    def at(self, energies_kev: Sequence[float]) -> SpreadKernels:
+        """The kernels at other energies [keV], between their own. Raises MicrotomoError for energies beyond them."""
+        energies, own = np.asarray(energies_kev, dtype=np.float64), self.energies_kev
+        if energies.shape == own.shape and np.allclose(energies, own):
+            return self
+        if energies.min() < own[0] * (1 - _SAME) or energies.max() > own[-1] * (1 + _SAME):
+            raise MicrotomoError(
+                f"the kernels of the spread are for {own[0]:g} to {own[-1]:g} keV, the beam has {energies.min():g} to "
+                f"{energies.max():g} keV: leave energies out, or give kernels that cover them"
+            )
+        buried = np.moveaxis(self.buried_radius_nm, 0, -1)
+        return SpreadKernels(
+            energies,
+            _at(energies, own, self.share),
+            _at(energies, own, self.exit_kev / own[:, None]) * energies[:, None],
+            np.exp(_at(energies, own, np.log(self.radius_nm))),
+            self.buried_nm,
+            np.moveaxis(np.exp(_at(energies, own, np.log(buried))), -1, 0),
+        )
+
     def scaled(self, factor: float) -> SpreadKernels:
-        """All radii times a factor: what a wrong kernel would be."""
+        """All radii times a factor: what a kernel that is as wrong would be."""
         return SpreadKernels(
             self.energies_kev, self.share, self.exit_kev, self.radius_nm * factor, self.buried_nm,
             self.buried_radius_nm * factor,
@@ -55,43 +99,46 @@ class SpreadKernels:
 
 
 def spread_kernels(
-    substrate: str | Medium,
+    substrate: str | Material | Medium,
     energies_kev: Sequence[float],
-    overlay: Sequence[tuple[str | Medium, float]] = (),
-    below: str | Medium | None = None,
+    overlay: Sequence[tuple[str | Material | Medium, float]] = (),
+    below: str | Material | Medium | None = None,
     *,
     elastic: Elastic = PLAIN_MOTT,
     electrons: int = _ELECTRONS,
     seed: int = 0,
     threads: int = 1,
     cache: Path | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> SpreadKernels:
-    """Kernels of a substrate, from disk or simulated (some 20 s).
+    """Kernels of a substrate, from disk or simulated (some 20 s, buried films a minute).
 
     ``overlay`` are the films above the lowest one, top to bottom, with their greatest thickness [nm], and ``below``
     the lowest film's material; without them nothing is buried. ``cache`` is a folder, by default the user's cache.
+    ``progress`` is told of the simulations that are done, and of all.
     """
     energies = np.asarray(energies_kev, dtype=np.float64)
     films = tuple((as_medium(material), float(nm)) for material, nm in overlay)
     backing = as_medium(below) if below is not None else as_medium(substrate)
     key = repr((VERSION, as_medium(substrate), tuple(energies), films, backing, elastic, electrons, seed, BINS, RADII))
     path = (cache or default_cache()) / f"spread-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
-    stored = _load(path)
-    if stored is not None:
-        return stored
-    nodes = np.unique(np.geomspace(energies.min(), energies.max(), _NODES)) if energies.size > _NODES else energies
-    bare = [
-        simulate([(substrate, None)], energy, electrons, seed, elastic=elastic, threads=threads) for energy in nodes
-    ]
-    share, exit_ratio, radius = (np.stack(part) for part in zip(*[_by_energy(exits) for exits in bare], strict=True))
+    try:
+        return read_kernels(path)
+    except MicrotomoError:  # none there, or damaged: made anew
+        pass
+    nodes = np.geomspace(energies.min(), energies.max(), _NODES) if energies.size > _NODES else energies
     depth = sum(nm for _, nm in films)
     shares = _BURIED_SHARES if depth > 0 else ()
-    buried = np.zeros((len(shares), len(nodes), RADII))
-    for m, part in enumerate(shares):
-        for e, energy in enumerate(nodes):
-            stack = [*((material, nm * part) for material, nm in films), (backing, None)]
-            exits = simulate(stack, energy, electrons, seed, elastic=elastic, threads=threads)
-            buried[m, e] = _entry_radii(exits)
+    stacks: list[list[tuple[Medium, float | None]]] = [[(as_medium(substrate), None)]]
+    stacks += [[*((material, nm * part) for material, nm in films), (backing, None)] for part in shares]
+    jobs = [(stack, energy) for stack in stacks for energy in nodes]
+    exits = []
+    for stack, energy in jobs:
+        exits.append(simulate(stack, float(energy), electrons, seed, elastic=elastic, threads=threads))
+        progress(len(exits), len(jobs))
+    bare, covered = exits[: len(nodes)], exits[len(nodes) :]
+    share, exit_ratio, radius = (np.stack(part) for part in zip(*map(_by_energy, bare), strict=True))
+    buried = np.array([_entry_radii(one) for one in covered]).reshape(len(shares), len(nodes), RADII)
     kernels = SpreadKernels(
         energies,
         _at(energies, nodes, share),
@@ -102,7 +149,7 @@ def spread_kernels(
         if shares
         else np.zeros((0, len(energies), RADII)),
     )
-    _store(path, kernels)
+    write_kernels(path, kernels)
     return kernels
 
 
@@ -138,24 +185,32 @@ def _at(energies: np.ndarray, nodes: np.ndarray, values: np.ndarray) -> np.ndarr
     return np.stack(columns, axis=1).reshape(len(energies), *values.shape[1:])
 
 
-def _load(path: Path) -> SpreadKernels | None:
-    """Stored kernels; None where there are none or the file is damaged, which is then made anew."""
+def read_kernels(path: str | Path) -> SpreadKernels:
+    """Kernels from an .npz file with the arrays of :class:`SpreadKernels`. Raises MicrotomoError for anything else."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return SpreadKernels(**{field.name: stored[field.name] for field in fields(SpreadKernels)})
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
+            arrays = {field.name: stored[field.name].astype(np.float64) for field in fields(SpreadKernels)}
+    except FileNotFoundError:
+        raise MicrotomoError(f"{path}: no such file: give kernels of the spread, or the name of a substrate") from None
+    except (OSError, KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
+        names = ", ".join(field.name for field in fields(SpreadKernels))
+        raise MicrotomoError(
+            f"{path}: is damaged or holds no kernels of the spread: it must be an .npz file of the arrays {names}"
+        ) from None
+    try:
+        return SpreadKernels(**arrays)
+    except MicrotomoError as problem:
+        raise MicrotomoError(f"{path}: {problem}") from None
 
 
-def _store(path: Path, kernels: SpreadKernels) -> None:
-    """Write beside, then rename: two processes that want the same kernels never see half a file."""
+def write_kernels(path: str | Path, kernels: SpreadKernels) -> None:
+    """Write kernels as an .npz file, whole or not at all. Raises MicrotomoError where it cannot be written."""
+    path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".npz")
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file, allow_pickle=False, **{field.name: getattr(kernels, field.name) for field in fields(kernels)}
-            )
+            np.savez(file, **{field.name: getattr(kernels, field.name) for field in fields(kernels)})
         os.replace(name, path)
     except OSError as problem:
         raise MicrotomoError(

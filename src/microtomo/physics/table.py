@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
@@ -53,9 +52,7 @@ class SignalTable:
         Differentiable once, backward and forward. Raises MicrotomoError where the layers do not fit the stack.
         """
         self._check(thickness.shape)
-        points = thickness.movedim(-3, 0).flatten(1)
-        signal: Tensor = _Interpolate.apply(points, self.spline)[0]  # type: ignore[no-untyped-call]
-        return signal.reshape(-1, *thickness.shape[:-3], *thickness.shape[-2:]).movedim(0, -3)
+        return self.spline(thickness)
 
     def fast(self, thickness: np.ndarray) -> np.ndarray:
         """Signal (e, y, x) of one array of thicknesses (l, y, x) [nm], without derivatives, on one core.
@@ -84,33 +81,6 @@ class SignalTable:
             )
 
 
-class _Interpolate(torch.autograd.Function):
-    """Signal (e, p) and, where a derivative may be asked for, its slopes (l, e, p)."""
-
-    @staticmethod
-    def forward(points: Tensor, spline: TensorSpline) -> tuple[Tensor, Tensor]:
-        if points.device.type != "cpu":
-            return spline.evaluate_tensor(points)
-        signal, slopes = spline.evaluate(points.detach().numpy(), slopes=True)
-        return torch.from_numpy(signal), torch.from_numpy(slopes)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, TensorSpline], output: tuple[Tensor, Tensor]) -> None:
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-        ctx.save_for_forward(output[1])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (slopes,) = ctx.saved_tensors
-        return (slopes * gradients[0]).sum(1), None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None]:
-        (slopes,) = ctx.saved_tensors
-        return (slopes * tangents[0][:, None]).sum(0), None
-
-
 def signal_table(
     stack: Stack,
     *,
@@ -132,7 +102,7 @@ def signal_table(
         nothing of the substrate at some energy.
     """
     layers = len(stack.layers)
-    settings = settings or replace(_SETTINGS[layers], elastic=elastic or MOTT)
+    settings = settings or settings_of(stack, elastic or MOTT)
     return _in_process(stack, detector, settings, fineness or _FINENESS[layers], _Quiet(progress))
 
 
@@ -162,14 +132,7 @@ def _in_process(
         thickness_nodes(layer.max_nm, electron_range_nm(layer.material, float(energies.min())), fineness)
         for layer in stack.layers
     )
-    materials = (stack.substrate, *(layer.material for layer in stack.layers))
-    key = {
-        "materials": [[sorted(m.atoms.items()), m.density_g_cm3] for m in materials],
-        "energies_kev": list(stack.energies_kev),
-        "nodes_nm": [n.tolist() for n in nodes],
-        "detector": repr(detector),
-        "settings": repr(settings),
-    }
+    key = table_key(stack, nodes, detector, settings)
     shape = (*(len(n) for n in nodes), len(energies))
     values = load_or_compute(key, shape, lambda: solve_nodes(stack, nodes, detector, settings, progress))
     dark = values[(0,) * len(nodes)] <= 0
@@ -181,30 +144,59 @@ def _in_process(
     return SignalTable(stack, nodes, values)
 
 
+def table_key(
+    stack: Stack, nodes: tuple[np.ndarray, ...], detector: BackscatterDetector, settings: Settings
+) -> dict[str, Any]:
+    """All that decides the values at the nodes, for the cache."""
+    materials = (stack.substrate, *(layer.material for layer in stack.layers))
+    return {
+        "materials": [[sorted(m.atoms.items()), m.density_g_cm3] for m in materials],
+        "energies_kev": list(stack.energies_kev),
+        "nodes_nm": [n.tolist() for n in nodes],
+        "detector": repr(detector),
+        "settings": repr(settings),
+    }
+
+
+def settings_of(stack: Stack, elastic: Elastic = MOTT) -> Settings:
+    """The settings of a table of this stack."""
+    return replace(_SETTINGS[len(stack.layers)], elastic=elastic)
+
+
 def solve_nodes(
-    stack: Stack, nodes: tuple[np.ndarray, ...], detector: BackscatterDetector, settings: Settings, progress: Progress
+    stack: Stack,
+    nodes: tuple[np.ndarray, ...],
+    detector: BackscatterDetector,
+    settings: Settings,
+    progress: Progress,
+    absorber: bool = False,
 ) -> np.ndarray:
     """Signal a beam electron at all combinations of nodes: (n_1, ..., n_l, e).
 
     The layers below the upper one are added as matrices; with the upper one only phi at the interface is solved for,
-    for all its thicknesses together.
+    for all its thicknesses together. With an ``absorber`` nothing comes back from below the layers.
     """
     energies = np.asarray(stack.energies_kev)
     space = phase_space(energies, settings, detector)
     total = int(np.prod([len(n) for n in nodes[:-1]]))
     values = np.empty((total, len(nodes[-1]), len(energies)))
     with threadpool_limits(1, "blas"):
-        steps = [_increments(layer.material, n, space, settings) for layer, n in zip(stack.layers, nodes, strict=True)]
-        m = stack.substrate
-        bare = half_space(operators(m, space, settings.elastic), m.density_g_cm3)
-        upper = _UpperLayer(steps[-1], space, energies, detector)
+        steps = [increments(layer.material, n, space, settings) for layer, n in zip(stack.layers, nodes, strict=True)]
+        bare = np.zeros((space.size, space.size)) if absorber else substrate_reflection(stack, space, settings)
+        upper = UpperLayer(steps[-1], space, energies, detector)
         for k, reflection in enumerate(_reflections(steps[:-1], bare)):
             values[k] = upper.signal_on(reflection)
             progress(k + 1, total)
     return values.reshape(*(len(n) for n in nodes), len(energies))
 
 
-def _increments(material: Material, nodes: np.ndarray, space: PhaseSpace, settings: Settings) -> list[Slab]:
+def substrate_reflection(stack: Stack, space: PhaseSpace, settings: Settings) -> np.ndarray:
+    """Reflection of the bare substrate."""
+    m = stack.substrate
+    return half_space(operators(m, space, settings.elastic), m.density_g_cm3)
+
+
+def increments(material: Material, nodes: np.ndarray, space: PhaseSpace, settings: Settings) -> list[Slab]:
     """The slab between each two nodes; equal steps share one."""
     medium = operators(material, space, settings.elastic)
     known: dict[float, Slab] = {}
@@ -225,7 +217,7 @@ def _reflections(steps: list[list[Slab]], base: np.ndarray) -> Iterator[np.ndarr
         yield from _reflections(steps[1:], base)
 
 
-class _UpperLayer:
+class UpperLayer:
     """The uppermost layer at all its nodes, on anything that reflects."""
 
     def __init__(
@@ -247,7 +239,13 @@ class _UpperLayer:
         self.before: list[np.ndarray] = [self.entering, self.entering]
 
     def signal_on(self, reflection: np.ndarray) -> np.ndarray:
-        """Signal (1 + i, e) at all thicknesses, 0 first: phi- = T w + R R_b phi- by iteration.
+        """Signal (1 + i, e) at all thicknesses, 0 first."""
+        down = self.entering_below(reflection)
+        below = np.einsum("ien,in->ie", self.leaving, down[1:] @ reflection.T)
+        return np.concatenate([[self.rows @ (reflection @ self.response)], self.own + below])
+
+    def entering_below(self, reflection: np.ndarray) -> np.ndarray:
+        """phi- below the layer (1 + i, n), thickness 0 first: phi- = T w + R R_b phi- by iteration.
 
         It begins at the line through the last two solutions, since thicknesses below change step by step.
         """
@@ -261,5 +259,4 @@ class _UpperLayer:
             if change < limit:
                 break
         self.before = [self.before[-1], down]
-        below = np.einsum("ien,in->ie", self.leaving, down @ reflection.T)
-        return np.concatenate([[self.rows @ (reflection @ self.response)], self.own + below])
+        return np.concatenate([[self.response], down])

@@ -58,6 +58,15 @@ class TensorSpline:
             self._typed[dtype.name] = [np.ascontiguousarray(x, dtype=dtype) for x in floats]
         return self._typed[dtype.name]
 
+    def __call__(self, thickness: Tensor) -> Tensor:
+        """Values (..., e, y, x) at thicknesses (..., l, y, x), any float dtype and device.
+
+        Differentiable once, backward and forward.
+        """
+        points = thickness.movedim(-3, 0).flatten(1)
+        values: Tensor = _Interpolate.apply(points, self)[0]  # type: ignore[no-untyped-call]
+        return values.reshape(-1, *thickness.shape[:-3], *thickness.shape[-2:]).movedim(0, -3)
+
     def evaluate(self, points: np.ndarray, slopes: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Values (e, p) at points (l, p), float32 or float64, and with ``slopes`` derivatives (l, e, p), else (0,)."""
         points = np.ascontiguousarray(points)
@@ -101,6 +110,33 @@ class TensorSpline:
                 total.addcmul_(weight[:, tap, None], nodes)
         sums = sums[..., : self.shape[-1]]
         return sums[0].T, sums[1:].transpose(1, 2)
+
+
+class _Interpolate(torch.autograd.Function):
+    """Values (e, p) and, where a derivative may be asked for, their slopes (l, e, p)."""
+
+    @staticmethod
+    def forward(points: Tensor, spline: TensorSpline) -> tuple[Tensor, Tensor]:
+        if points.device.type != "cpu":
+            return spline.evaluate_tensor(points)
+        values, slopes = spline.evaluate(points.detach().numpy(), slopes=True)
+        return torch.from_numpy(values), torch.from_numpy(slopes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, TensorSpline], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+        ctx.save_for_forward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (slopes,) = ctx.saved_tensors
+        return (slopes * gradients[0]).sum(1), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None]:
+        (slopes,) = ctx.saved_tensors
+        return (slopes * tangents[0][:, None]).sum(0), None
 
 
 def _basis(breaks: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ ENERGY_ROW, COSINE, X, Y, DEEPEST, X_IN, Y_IN = range(7)
 
 X_IN and Y_IN say where an electron first came into its deepest film.
 """
-COLUMNS = 7
+COLUMNS = Y_IN + 1
 _FAR = 1e30  # nm
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's step
 _TWICE_GOLDEN = np.uint64(0x3C6EF372FE94F82A)

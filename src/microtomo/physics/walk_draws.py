@@ -14,7 +14,7 @@ from microtomo.physics.walk_tables import CLOCK, OCTAVES, PER_OCTAVE
 _F = TypeVar("_F", bound=Callable[..., Any])
 jit: Callable[[_F], _F] = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-_MANTISSA_BITS = 23
+_MANTISSA_BITS = 23  # of a float32 (IEEE 754)
 _BITS_PER_OCTAVE = PER_OCTAVE.bit_length() - 1
 _BIN_SHIFT = _MANTISSA_BITS - _BITS_PER_OCTAVE
 _LOWEST_BIN = (127 - OCTAVES) << _BITS_PER_OCTAVE  # float32 exponent of 2^-OCTAVES

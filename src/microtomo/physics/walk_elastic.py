@@ -7,41 +7,17 @@ Browning: empirical total cross-sections (Browning, Li, Chui, Ye, Pease, Czyzews
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from microtomo.errors import MicrotomoError
+from microtomo.physics.cross_sections import mott_table
 
 MOTT, BROWNING = "mott", "browning"
 ANGLES = 6001  # points of the angular grid, dense near 0: pi t^2
-_LAST_TABULATED = 96  # angles of the table; the columns behind hold totals
 _NM2_PER_SQUARE_ANGSTROM = 1e-2
 _NM2_PER_CM2 = 1e14
-_TABLE_VARIABLE = "MICROTOMO_MOTT_TABLE"
-
-
-def mott_table_path() -> Path:
-    """The table of differential cross-sections: the packaged file, or what MICROTOMO_MOTT_TABLE names."""
-    return Path(os.environ.get(_TABLE_VARIABLE, Path(__file__).parent / "data" / "czyzewski1990.npz"))
-
-
-@lru_cache(maxsize=2)
-def load_mott_table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Energies [keV] (26,), angles [rad] (96,), cross-sections [nm2/sr] (95, 26, 96) by atomic number."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            energies, angles = stored["energy_kev"], np.radians(stored["angle_deg"])
-            table = stored["table"][..., :_LAST_TABULATED]
-    except (OSError, KeyError, ValueError) as problem:
-        raise MicrotomoError(
-            f"cannot read the Mott cross-sections at {path}: reinstall the package or let "
-            f"{_TABLE_VARIABLE} name the file"
-        ) from problem
-    return energies.astype(np.float64), angles, table.astype(np.float64) * _NM2_PER_SQUARE_ANGSTROM
 
 
 @lru_cache(maxsize=1)
@@ -63,8 +39,8 @@ def mott_elastic(z: int, energies_kev: tuple[float, ...]) -> tuple[np.ndarray, n
     Log-log PCHIP in energy at each angle, the power law of 25 to 30 keV above. In angle, PCHIP of
     the cross-section to the power -1/2 over 1 - cos, which is a straight line for screened Rutherford scattering.
     """
-    energies, angles, table = load_mott_table(mott_table_path())
-    log_e, log_table = np.log(energies), np.log(table[z])
+    energies, angles, table = mott_table()
+    log_e, log_table = np.log(energies), np.log(table[z - 1] * _NM2_PER_SQUARE_ANGSTROM)
     wanted = np.log(np.array(energies_kev))
     slope = (log_table[-1] - log_table[-2]) / (log_e[-1] - log_e[-2])
     beyond = np.maximum(wanted - log_e[-1], 0)[:, None]

@@ -27,7 +27,7 @@ from microtomo.physics.walk_draws import jit
     AT_Y_IN,
 ) = range(16)
 """Columns of a lane's state: place, direction, clock, residual path, faces and walls, entry into the deepest film."""
-_STATE = 16
+_STATE = AT_Y_IN + 1
 
 
 class Tables(NamedTuple):

@@ -17,7 +17,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from microtomo.elements import ELEMENTS
 from microtomo.errors import MicrotomoError
+from microtomo.materials import Material
+from microtomo.physics.cross_sections import atoms_per_nm3
 from microtomo.physics.walk_elastic import BROWNING, MOTT, browning_elastic, mott_elastic, one_minus_cos
 
 CUTOFF_KEV = 0.05
@@ -32,12 +35,6 @@ CLOCK = 4096  # points of the collision clock
 FINE = 4096  # points of the inverse tables, in log E and in square root of the residual path
 _INTEGRATION = 20_001  # points of the energy integrals
 
-ELEMENTS: dict[str, tuple[int, float, float]] = {
-    "C": (6, 12.011, 2.0), "N": (7, 14.007, 0.00125), "O": (8, 15.999, 0.00143), "Al": (13, 26.982, 2.70),
-    "Si": (14, 28.085, 2.33), "Ti": (22, 47.867, 4.51), "Cu": (29, 63.546, 8.96), "Ag": (47, 107.868, 10.49),
-    "W": (74, 183.84, 19.25), "Pt": (78, 195.08, 21.45), "Au": (79, 196.967, 19.3),
-}  # fmt: skip
-"""Atomic number, atomic weight, density [g/cm3]."""
 _AVOGADRO_PER_CM3 = 602.214076  # atoms per nm3 for 1 mol/cm3
 
 
@@ -55,12 +52,10 @@ class Medium:
             )
 
 
-def element(symbol: str) -> Medium:
-    """One of :data:`ELEMENTS` as a medium."""
-    if symbol not in ELEMENTS:
-        raise MicrotomoError(f"no element {symbol!r} here: use one of {', '.join(ELEMENTS)}, or build a Medium")
-    z, weight, density = ELEMENTS[symbol]
-    return Medium(symbol, ((z, density / weight * _AVOGADRO_PER_CM3),))
+def medium_of(material: Material) -> Medium:
+    """A material as a medium. Raises MicrotomoError where nothing says which atoms it has."""
+    numbers = atoms_per_nm3(material)
+    return Medium(material.symbol, tuple((ELEMENTS[s].atomic_number, n) for s, n in sorted(numbers.items())))
 
 
 def stopping_power(medium: Medium, energy_kev: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from microtomo.inverse.design import Check, Choice, Question
@@ -50,17 +50,25 @@ class Design:
 def choice_figure(design: Design) -> Figure:
     """Error against number of images for each layer (top layer first), the energies of every choice with the chosen
     ones marked, and the best distribution of the dose over the energies."""
+    figure = new_figure(max(9.2, 3.6 * len(design.question.stack.layers)), 7.4, heading(design.question))
+    grid = figure.add_gridspec(2, 1, height_ratios=(1.15, 1))
+    _draw_errors(figure.add_subfigure(grid[0]), design)
+    which, dose = figure.add_subfigure(grid[1]).subplots(1, 2)
+    _draw_energies(which, design)
+    _draw_dose(dose, design)
+    return figure
+
+
+def _draw_errors(figure: SubFigure, design: Design) -> None:
+    """Error of each layer against the number of images, top layer first."""
     stack, curves, chosen = design.question.stack, design.curves, design.chosen
     layers = len(stack.layers)
-    figure = new_figure(max(9.2, 3.6 * layers), 7.4, heading(design.question))
-    grid = figure.add_gridspec(2, 1, height_ratios=(1.15, 1))
-    upper, lower = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     lines = (
         ("best energies, equal dose a scan", curves.best, "o-", colours.METHOD_COLOURS[0]),
         ("evenly spaced, equal dose a scan", curves.even, "s--", colours.METHOD_COLOURS[1]),
         ("best energies, equal dose an image", curves.best_per_image, "^:", colours.METHOD_COLOURS[2]),
     )
-    for axis, k in zip(upper.subplots(1, layers, squeeze=False)[0], reversed(range(layers)), strict=True):
+    for axis, k in zip(figure.subplots(1, layers, squeeze=False)[0], reversed(range(layers)), strict=True):
         for name, choices, mark, colour in lines:
             images = [len(c.indices) for c in choices]
             error = [c.error_nm[k] for c in choices]
@@ -76,10 +84,15 @@ def choice_figure(design: Design) -> Figure:
         axis.set_xlim(0, len(curves.best) + 1)
         _tidy(axis)
     handles, names = axis.get_legend_handles_labels()
-    upper.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
-    which, dose = lower.subplots(1, 2)
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+
+
+def _draw_energies(which: Any, design: Design) -> None:
+    """The energies of the best choice of each number of images, the chosen ones in circles."""
+    curves, chosen = design.curves, design.chosen
     kind = "scan" if design.question.dose == "total" else "image"
-    choices, colour = (curves.best, lines[0][3]) if kind == "scan" else (curves.best_per_image, lines[2][3])
+    choices = curves.best if kind == "scan" else curves.best_per_image
+    colour = colours.METHOD_COLOURS[0 if kind == "scan" else 2]  # that of its curve
     points = np.array([(e, len(c.indices)) for c in choices for e in c.energies_kev])
     which.plot(points[:, 0], points[:, 1], "s", color=colour, markersize=3.2)
     rings = {"color": colours.INK, "fillstyle": "none", "markersize": 7}
@@ -88,17 +101,26 @@ def choice_figure(design: Design) -> Figure:
     which.set_xlabel("beam energy [keV]")
     which.set_ylabel("number of images")
     which.set_ylim(0, len(curves.best) + 1)
+    _energy_axis(which, design.question.stack.energies_kev)
+
+
+def _draw_dose(dose: Any, design: Design) -> None:
+    """The best distribution of the dose over the energies."""
+    stack, curves = design.question.stack, design.curves
     step = min(np.diff(stack.energies_kev), default=1.0)
     share = np.asarray(curves.dose) / sum(curves.dose)
     dose.bar(stack.energies_kev, share, width=0.8 * step, color=colours.DARK_GREY)
     dose.set_title("best distribution of the dose")
     dose.set_xlabel("beam energy [keV]")
     dose.set_ylabel("share of the dose")
-    for axis in (which, dose):
-        axis.set_xlim(stack.energies_kev[0] - step, stack.energies_kev[-1] + step)
-        _tidy(axis)
+    _energy_axis(dose, stack.energies_kev)
     dose.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    return figure
+
+
+def _energy_axis(axis: Any, energies_kev: Sequence[float]) -> None:
+    step = min(np.diff(energies_kev), default=1.0)
+    axis.set_xlim(energies_kev[0] - step, energies_kev[-1] + step)
+    _tidy(axis)
 
 
 def _tidy(axis: Any) -> None:

@@ -22,17 +22,27 @@ class Shown:
 
 
 def measurement_report(
-    known: Measurement, method: str, images: Sequence[Shown], total: str = "", distribution: Path | None = None
+    known: Measurement,
+    method: str,
+    images: Sequence[Shown],
+    total: str = "",
+    distribution: Path | None = None,
+    charts: Sequence[Section] = (),
+    refused: Sequence[str] = (),
 ) -> Report:
-    """The page: ``total`` and the PNG file of the ``distribution`` where there is one, a table with a row an image,
-    and every picture."""
-    sections = []
+    """The page: ``total`` and the PNG file of the ``distribution`` where there is one, ``charts`` over dates or a table
+    with a row an image, every picture, and why images were ``refused``."""
+    sections = [*charts]
     if total or distribution is not None:
         drawn = [] if distribution is None else [Picture(distribution, f"Distribution of the {known.distribution}s.")]
         sections.append(Section("All images", total, pictures=drawn))
-    sections.append(Section("Each image", table=_table(images)))
+    if not charts:
+        sections.append(Section("Each image", table=_table(images)))
     pictures = [Picture(image.picture, f"{image.name}: {image.sentence}", len(images) > 1) for image in images]
-    sections.append(Section("Pictures", pictures=pictures))
+    if pictures:
+        sections.append(Section("Pictures", pictures=pictures))
+    if refused:
+        sections.append(Section("Not measured", "\n\n".join(refused)))
     count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
     return Report(f"{known.name.capitalize()} on {count}", known.summary, sections, f"microtomo, method {method}")
 

@@ -16,7 +16,7 @@ from microtomo.viz import colours
 from microtomo.viz.figures import lateral, new_figure, save_figure, styled
 from microtomo.viz.scan_figures import scan_figure
 
-_ROWS_SHOWN = 80  # of the table of energies
+_ROWS_SHOWN = 80  # of the table: energies of a fine series, which a page still carries
 
 
 def quality_page(imported: Imported, path: str | Path, title: str = "Imported scan") -> Path:
@@ -54,18 +54,6 @@ def _report(imported: Imported, folder: Path, title: str) -> Report:
     def picture(draw: Callable[[Imported], Figure], name: str, caption: str) -> Picture:
         return Picture(save_figure(draw(imported), folder / f"{name}.png"), caption)
 
-    recorded, scan = imported.recording, imported.scan
-    count, height, width = recorded.images.shape
-    energies = (
-        f"{scan.energies_kev[0]:g} to {scan.energies_kev[-1]:g} keV" if count > 1 else f"{scan.energies_kev[0]:g}"
-    )
-    facts = (
-        f"{count} images of {height} x {width} pixels, {energies}, {recorded.images.dtype} from "
-        f"{len(recorded.files)} file{'s' if len(recorded.files) > 1 else ''}. "
-    )
-    facts += (
-        "No pixel size is known: 10 nm was taken." if recorded.pixel_nm is None else f"A pixel is {scan.pixel_nm:g} nm."
-    )
     verdict = "\n\n".join(f"{'Grave' if f.grave else 'Note'}: {f.text}." for f in imported.findings)
     sections = [
         Section("Verdict", verdict or "Noise, range, shifts and substrate leave nothing to mend."),
@@ -98,7 +86,24 @@ def _report(imported: Imported, folder: Path, title: str) -> Report:
         ),
         Section("Numbers", table=_table(imported)),
     ]
-    return Report(title, f"{imported.summary}\n\n{facts}", sections)
+    return Report(title, f"{imported.summary}\n\n{_facts(imported)}", sections)
+
+
+def _facts(imported: Imported) -> str:
+    """What was recorded, in a few sentences."""
+    recorded, scan = imported.recording, imported.scan
+    count, height, width = recorded.images.shape
+    energies = (
+        f"{scan.energies_kev[0]:g} to {scan.energies_kev[-1]:g} keV" if count > 1 else f"{scan.energies_kev[0]:g}"
+    )
+    facts = (
+        f"{count} images of {height} x {width} pixels, {energies}, {recorded.images.dtype} from "
+        f"{len(recorded.files)} file{'s' if len(recorded.files) > 1 else ''}. "
+    )
+    facts += (
+        "No pixel size is known: 10 nm was taken." if recorded.pixel_nm is None else f"A pixel is {scan.pixel_nm:g} nm."
+    )
+    return facts
 
 
 def _drift(imported: Imported, picture: Callable[..., Picture]) -> Section:

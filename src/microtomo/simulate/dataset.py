@@ -5,17 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor
 
-from microtomo.materials import GivenStack, load_stack
+from microtomo.materials import GivenStack, Stack, load_stack
 from microtomo.physics.detector import Detector
 from microtomo.physics.forward import DEFAULT, ForwardModel, ForwardName, forward_model
+from microtomo.physics.spread_model import spread_around
 from microtomo.seeds import KIND, NOISE, Stream, derive_seed, layer_seeds
 from microtomo.settings import read_settings
 from microtomo.simulate.samples import draw_structure
@@ -36,7 +46,8 @@ class DatasetConfig(BaseModel):
 
     ``samples`` without a split, or ``train``, ``validation`` and ``test`` samples; ``structures`` are kinds of
     :data:`microtomo.simulate.structures.KINDS` with their weights; ``dtype`` is how signals are stored (``float16``
-    halves the file and rounds by up to 0.05 %); thicknesses are float32 always.
+    halves the file and rounds by up to 0.05 %); thicknesses are float32 always. ``spread`` is the substrate, or the
+    file of kernels, of lateral spread by a beam of ``beam_fwhm_nm``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +63,8 @@ class DatasetConfig(BaseModel):
     structures: StructureMix = Field(default_factory=lambda: {"perlin": 1.0})
     detector: Detector = Detector()
     pixel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    spread: Annotated[str, Field(min_length=1)] | None = None
+    beam_fwhm_nm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dtype: Literal["float32", "float16"] = "float32"
     shard_samples: Annotated[int, Field(ge=1, le=100_000)] = 50
 
@@ -68,10 +81,18 @@ class DatasetConfig(BaseModel):
                 )
         return self
 
+    @model_serializer(mode="wrap")
+    def _leave_out_absent_spread(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        table: dict[str, Any] = handler(self)
+        if self.spread is None:
+            table.pop("spread", None)
+            table.pop("beam_fwhm_nm", None)
+        return table
+
     @property
     def forward_model(self) -> ForwardModel:
-        """The forward model of the scans."""
-        return forward_model(self.forward, self.stack)
+        """The forward model of the scans, kept in memory. Raises MicrotomoError where its spread cannot be had."""
+        return _forward_model(self.forward, self.stack, self.spread, self.pixel_nm, self.beam_fwhm_nm)
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -102,6 +123,14 @@ class DatasetConfig(BaseModel):
         """Hash of the configuration, seed and package version: equal exactly where the shards are."""
         decided_by = json.dumps([self.model_dump(mode="json"), seed, version("microtomo")], sort_keys=True)
         return hashlib.sha256(decided_by.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _forward_model(
+    forward: str, stack: Stack, spread: str | None, pixel_nm: float, beam_fwhm_nm: float
+) -> ForwardModel:
+    model = forward_model(forward, stack)
+    return model if spread is None else spread_around(model, spread, pixel_nm, beam_fwhm_nm)
 
 
 class Shard(NamedTuple):

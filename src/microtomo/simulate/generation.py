@@ -79,6 +79,7 @@ def generate_dataset(
     out = Path(out).absolute()
     in_process = workers is None or workers == 1
     workers = _checked(config, seed, workers)
+    config.forward_model.prepare()  # once, not in every worker
     if out.suffix in SINGLE_FILE:
         if config.samples == 0:
             raise MicrotomoError(f"{out}: one file holds no splits: give a folder, or samples alone")

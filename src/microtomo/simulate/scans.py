@@ -38,7 +38,7 @@ def simulate_scan(
         (l, y, x) or (n, l, y, x) [nm], layers bottom to top; a tensor (any device, differentiable) or an array.
     forward
         A forward model or the name of one, see :func:`microtomo.physics.forward.list_forward_models`; ``contrast`` is
-        another word for it.
+        another word for it. With lateral spread: what :func:`microtomo.physics.spread_model.spread_around` gives.
     noise
         Relative standard deviation of the Gaussian noise; not used where a ``detector`` is given.
     seed
@@ -58,6 +58,10 @@ def simulate_scan(
     """
     model = forward_model(contrast or forward, load_stack(stack), energies_kev)
     stack = model.stack
+    if model.history.get("spread", {}).get("pixel_nm", pixel_nm) != pixel_nm:
+        raise MicrotomoError(
+            f"the forward model spreads over pixels of another size than {pixel_nm:g} nm: give both one"
+        )
     depth = as_tensor(thickness)
     _check_thickness(depth, stack)
     detector = detector or _gaussian(noise)
@@ -71,10 +75,10 @@ def simulate_scan(
         energies_kev=stack.energies_kev,
         pixel_nm=pixel_nm,
         stack=stack,
-        forward=model.name,
+        forward=model.local_model.name,
         noise=detector.relative_noise,
         truth=thickness if hasattr(thickness, "ndim") else like(depth, thickness),
-        history={"seed": seed, "detector": detector.model_dump()},
+        history={"seed": seed, "detector": detector.model_dump(), **model.history},
     )
 
 

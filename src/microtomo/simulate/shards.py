@@ -15,12 +15,10 @@ import torch
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import new_hdf5, writing
-from microtomo.io.nexus import create_scan
+from microtomo.io.nexus import ENTRY, INDEX, SAMPLES, SCAN, SIGNAL, THICKNESS, address, create_scan
 from microtomo.seeds import layer_seeds
 from microtomo.simulate.dataset import STREAMS, DatasetConfig, Sample, Shard, make_sample
 from microtomo.simulate.workers import Advance, unobserved
-
-INDEX = "index.h5"
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def write_samples(
     count = shard.stop - shard.start
     with one_torch_thread(), new_hdf5(path, needs_bytes=count * config.sample_bytes) as (file, check):
         data, thickness = _create(file, config, seed, shard)
-        kinds = file["entry/samples/kind"]
+        kinds = file[address(SAMPLES, "kind")]
         for i, sample in enumerate(_samples(config, seed, shard, threads)):
             _put(data, i, sample.signal.numpy() if config.dtype == "float32" else _half(sample.signal))
             _put(thickness, i, sample.thickness.numpy())
@@ -90,16 +88,16 @@ def write_index(config: DatasetConfig, seed: int, folder: Path, split: str) -> P
     path = folder / split / INDEX
     with new_hdf5(path) as (file, _):
         _create(file, config, seed, Shard(split, 0, 0, shards[-1].stop))
-        for name in ("data/data", "thickness/data", "samples/kind"):
-            dataset = file[f"entry/{name}"]
+        for place in ((SCAN, SIGNAL), (THICKNESS, SIGNAL), (SAMPLES, "kind")):
+            dataset = file[address(*place)]
             layout = h5py.VirtualLayout(dataset.shape, dataset.dtype)
             for shard in shards:
                 shape = (shard.stop - shard.start, *dataset.shape[1:])
                 layout[shard.start : shard.stop] = h5py.VirtualSource(
-                    shard.path(Path()).name, f"entry/{name}", shape, dataset.dtype
+                    shard.path(Path()).name, address(*place).lstrip("/"), shape, dataset.dtype
                 )
             attributes = dict(dataset.attrs)
-            group, own = dataset.parent, name.rpartition("/")[2]
+            group, own = dataset.parent, place[1]
             del group[own]
             fill = np.nan if dataset.dtype.kind == "f" else None
             group.create_virtual_dataset(own, layout, fillvalue=fill).attrs.update(attributes)
@@ -110,11 +108,11 @@ def is_complete(path: Path, config: DatasetConfig, seed: int, shard: Shard) -> b
     """Whether a file holds exactly this shard of this data set."""
     try:
         with h5py.File(path) as file:
-            entry = file["entry"]
+            entry = file[ENTRY]
             return bool(
                 entry.attrs["config_hash"] == config.fingerprint(seed)
-                and entry["data/data"].shape[0] == shard.stop - shard.start
-                and entry["data/sample"][0] == shard.start
+                and entry[f"{SCAN}/{SIGNAL}"].shape[0] == shard.stop - shard.start
+                and entry[f"{SCAN}/sample"][0] == shard.start
                 and entry.attrs["split"] == shard.split
             )
     except (OSError, KeyError, RuntimeError):
@@ -188,7 +186,7 @@ def _create(file: h5py.File, config: DatasetConfig, seed: int, shard: Shard) -> 
         layers=len(stack.layers),
         first_sample=shard.start,
     )
-    samples = file["entry"].create_group("samples")
+    samples = file[ENTRY].create_group(SAMPLES)
     samples.attrs["NX_class"] = "NXcollection"
     stream, layers = STREAMS[shard.split], len(stack.layers)
     seeds = [layer_seeds(seed, stream, i, layers) for i in range(shard.start, shard.stop)]

@@ -18,11 +18,16 @@ from microtomo.tem.segmentation import Segmentation, given_labels, segment
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its name with the unit at its end, a value a row, and how one is written."""
+    """A column of a table: its name with the unit at its end, a value a row (None: empty), and how one is written."""
 
     name: str
     values: Sequence[Any] | np.ndarray
     form: str = ""
+
+    @property
+    def cells(self) -> list[str]:
+        """The values as they are written."""
+        return ["" if value is None else format(value, self.form) for value in self.values]
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ def write_table(path: str | Path, rows: Iterable[Row], names_image: bool) -> Non
             if header is None:
                 header = [*(["image"] if names_image else []), *(column.name for column in columns)]
                 print(",".join(header), file=file)
-            cells = [[format(value, column.form) for value in column.values] for column in columns]
+            cells = [column.cells for column in columns]
             first = [image] if names_image else []
             for row in zip(*cells, strict=True):
                 print(",".join([*first, *row]), file=file)

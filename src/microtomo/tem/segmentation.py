@@ -143,12 +143,19 @@ def _binning(pixels: np.ndarray, preparation: Preparation) -> int:
 def given_labels(labels: np.ndarray, task: Task) -> Segmentation:
     """Labels (y, x) of a task as a segmentation that is sure of them.
 
-    Of two classes whatever is not 0 is label 1; of more, values are labels 0, 1, ..., or, where there are only 0 and
-    255, a mask of label 1. Raises MicrotomoError for labels that the task does not have.
+    Of two classes whatever is not 0 is label 1, only 1 where the task's label images may number other things; of more,
+    values are labels 0, 1, .... Where there are only 0 and 255, they are a mask of label 1. Raises MicrotomoError for
+    labels that the task does not have, and values that are no whole numbers where they are told apart.
     """
     values, count = np.asarray(labels), len(task.classes)
     numbers = np.unique(values)
-    if count == 2 or set(numbers) <= {0, 255}:
+    if set(numbers) <= {0, 255}:
+        values = values != 0
+    elif task.others_labelled:
+        if not np.array_equal(numbers, np.rint(numbers)):
+            raise MicrotomoError("labels are whole numbers: give a label image, or a mask of 0 and 255")
+        values = np.where(values < count, values, 0)
+    elif count == 2:
         values = values != 0
     elif numbers[0] < 0 or numbers[-1] >= count or not np.array_equal(numbers, np.rint(numbers)):
         names = ", ".join(f"{k} {label.name}" for k, label in enumerate(task.classes))

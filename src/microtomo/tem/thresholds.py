@@ -45,7 +45,12 @@ def by_threshold(score: np.ndarray, threshold: float, method: str, options: dict
     """Segmentation (y, x) from a score (y, x): the mask is where it exceeds the threshold."""
     if not threshold > 0:
         raise MicrotomoError(f"mask_threshold {threshold:g}: must be positive, in units of the normalised image")
-    return Segmentation.of_mask(score > threshold, score / (score + np.float32(threshold)), method, options)
+    # without arrays on the way: they would cost a filter of 2 ms some per cent
+    probabilities = np.empty((2, *score.shape), dtype=np.float32)
+    np.add(score, np.float32(threshold), out=probabilities[0])
+    np.divide(score, probabilities[0], out=probabilities[1])
+    np.subtract(1, probabilities[1], out=probabilities[0])
+    return Segmentation((score > threshold).view(np.uint8), probabilities, method, options)
 
 
 def fitted_by(method: str, *, threshold: str, grid: Mapping[str, tuple[float, ...]]) -> Callable[[Score], Score]:

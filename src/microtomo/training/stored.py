@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.nexus import INDEX
 from microtomo.io.sources import open_scan
 from microtomo.seeds import Stream, derive_seed
-from microtomo.simulate.shards import INDEX
 from microtomo.training.scan_samples import ScanBatch
 
 if TYPE_CHECKING:

@@ -17,10 +17,9 @@ from microtomo.viz.figures import array
 from microtomo.viz.maps import map_scale, one_map
 from microtomo.viz.mesh import box_faces
 from microtomo.viz.render import AZIMUTH, ELEVATION, polydata, set_camera
-from microtomo.viz.scene import THINNEST_NM, MaterialSurface, Scene
+from microtomo.viz.scene import SLAB, THINNEST_NM, MaterialSurface, Scene
 from microtomo.viz.sections import Cut, section_faces
 
-SLAB = 0.05  # thickness of the substrate, in parts of the shorter side of the scan
 _SIDES = ("below", "right", "left")
 
 

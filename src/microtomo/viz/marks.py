@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,8 @@ from microtomo.viz.micrographs import OPACITY, grey
 
 Extent = tuple[float, float, float, float]
 
+_MOST_LETTERS = 72  # of the title that fit above a picture
+
 
 @styled
 def measurement_figure(image: np.ndarray, measured: Measured, classes: Sequence[LabelClass], title: str = "") -> Figure:
@@ -25,7 +28,8 @@ def measurement_figure(image: np.ndarray, measured: Measured, classes: Sequence[
     Axes are in nm where the pixel size is known, else in px; the caption stands below the title.
     """
     unit = measured.pixel_nm or 1.0
-    words = "\n".join(line for line in (title, measured.caption) if line)
+    lines = [title, *measured.caption.split("\n")]
+    words = "\n".join(part for line in lines for part in wrap(line, _MOST_LETTERS))
     figure = new_figure(7.6, 6.4 * image.shape[0] / image.shape[1] + 0.4, words)
     axes = figure.subplots()
     extent = (-0.5 * unit, (image.shape[1] - 0.5) * unit, (image.shape[0] - 0.5) * unit, -0.5 * unit)

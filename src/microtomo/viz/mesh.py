@@ -16,9 +16,11 @@ import numpy.typing as npt
 Floats: TypeAlias = npt.NDArray[np.float32]
 Array: TypeAlias = npt.NDArray[Any]
 
-FLAT_SHADE = 200  # of 255: brightness of a level face
+FLAT_SHADE = 200
+"""Shade of a flat top: its material's own colour. Brighter faces tend to white, darker ones to black."""
+
 _LIGHT = np.array([-0.36, -0.48, 0.80])
-_AMBIENT = 0.52  # share of the light that comes from everywhere
+_AMBIENT = 0.52  # light on faces turned away, of that on flat tops: walls keep a colour that can be named
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from microtomo.viz.mesh import FLAT_SHADE, Faces, box_faces, column_faces, hills
 THINNEST_NM = 0.5
 """Layers thinner than this are not drawn: noise of a solver would cover the whole substrate with a film."""
 
+SLAB = 0.05
+"""Depth of the substrate as it is drawn, of the shorter side of the image."""
+
 _SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200, 500, 1000)
 
 
@@ -187,7 +190,7 @@ def _assemble(
     parts: list[Faces], stack: Stack, size: tuple[float, float, float], scale: float, title: str, notes: list[str]
 ) -> Scene:
     ground, colours = stack_colours(stack)
-    slab = -0.05 * min(size[:2]) / scale
+    slab = -SLAB * min(size[:2]) / scale
     surfaces = [MaterialSurface(f"{stack.substrate.symbol} substrate", ground, box_faces(size[0], size[1], slab, 0.0))]
     surfaces += [MaterialSurface(s, c, p) for s, c, p in zip(stack.symbols, colours, parts, strict=True)]
     return Scene(tuple(surfaces), size, scale, title, tuple(notes))

@@ -55,40 +55,58 @@ def spectrum_figure(
         energies, observed, yerr=noise * observed, fmt="o", color=colours.INK, markersize=3.5, capsize=2, linewidth=1,
         label=f"observed, noise {100 * noise:.2g} %", zorder=5,
     )  # fmt: skip
+    if scan.truth is not None and not small:
+        true = as_tensor(scan.truth)[:, y, x]
+        layers = [f"{s} {float(true[k]):.1f}" for k, s in reversed(list(enumerate(_symbols(reconstructions))))]
+        axis.plot([], [], " ", label=f"truth:  {', '.join(layers)} nm")
+    _draw_models(axis, residual, scan, reconstructions, pixel, noise, small)
+    axis.set_ylabel("signal over substrate")
+    axis.axhline(1, color=colours.FAINT, linewidth=0.8, linestyle=":")
+    residual.set_ylabel("residual [σ]")
+    residual.set_xlabel("beam energy [keV]")
+    for part in (axis, residual):
+        part.grid(color="#E8E8E8", linewidth=0.6)
+        part.set_axisbelow(True)
+    if not small:
+        _draw_legend(figure, axis)
+        return figure
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    if not reconstructions:
+        residual.remove()
+        axis.set_subplotspec(figure.add_gridspec(1, 1)[0])
+        axis.set_xlabel("beam energy [keV]")
+        axis.tick_params(labelbottom=True)
+    return figure
+
+
+def _draw_models(
+    axis: Any,
+    residual: Any,
+    scan: Scan,
+    reconstructions: Mapping[str, Reconstruction],
+    pixel: tuple[int, int],
+    noise: float,
+    small: bool,
+) -> None:
+    """What each reconstruction would give, and below it how far the observed signal is off, in sigma of the noise."""
+    observed = array(scan.data)[:, pixel[0], pixel[1]].astype(float)
     residual.axhspan(-1, 1, color="#E4E4E4", linewidth=0)
     residual.axhline(0, color=colours.FAINT, linewidth=0.8)
     widest = 3.2
-    if scan.truth is not None and not small:
-        said = ", ".join(
-            f"{s} {float(as_tensor(scan.truth)[k, y, x]):.1f}"
-            for k, s in reversed(list(enumerate(_symbols(reconstructions))))
-        )
-        axis.plot([], [], " ", label=f"truth:  {said} nm")
     for i, (name, r) in enumerate(reconstructions.items()):
         line = resimulated(r, scan.energies_kev, pixel)
         colour = colours.METHOD_COLOURS[i % len(colours.METHOD_COLOURS)]
         label = f"{name}, re-simulated" if small else _legend(name, r, pixel)
-        axis.plot(energies, line, color=colour, linestyle=("-", "--", "-.", ":")[i % 4], label=label)
+        axis.plot(scan.energies_kev, line, color=colour, linestyle=("-", "--", "-.", ":")[i % 4], label=label)
         sigmas = (observed - line) / (noise * np.maximum(line, 1e-9))
         if np.isfinite(sigmas).any():
             widest = max(widest, 1.1 * float(np.nanmax(np.abs(sigmas))))
-        residual.plot(energies, sigmas, "osD^v"[i % 5], color=colour, markersize=3.5)
-    axis.set_ylabel("signal over substrate")
-    axis.axhline(1, color=colours.FAINT, linewidth=0.8, linestyle=":")
+        residual.plot(scan.energies_kev, sigmas, "osD^v"[i % 5], color=colour, markersize=3.5)
     residual.set_ylim(-min(widest, 12), min(widest, 12))
-    residual.set_ylabel("residual [σ]")
-    residual.set_xlabel("beam energy [keV]")
-    for panel in (axis, residual):
-        panel.grid(color="#E8E8E8", linewidth=0.6)
-        panel.set_axisbelow(True)
-    if small:
-        figure.legend(loc="outside upper center", ncols=2, frameon=False)
-        if not reconstructions:
-            residual.remove()
-            axis.set_subplotspec(figure.add_gridspec(1, 1)[0])
-            axis.set_xlabel("beam energy [keV]")
-            axis.tick_params(labelbottom=True)
-        return figure
+
+
+def _draw_legend(figure: Figure, axis: Any) -> None:
+    """The legend beside the figure: what was observed and what is true first."""
     handles, names = axis.get_legend_handles_labels()
     order = sorted(range(len(names)), key=lambda i: not names[i].startswith(("observed", "truth")))
     figure.legend(
@@ -98,7 +116,6 @@ def spectrum_figure(
         frameon=False,
         labelspacing=1.1,
     )
-    return figure
 
 
 def _symbols(reconstructions: Mapping[str, Reconstruction]) -> tuple[str, ...]:

@@ -100,18 +100,21 @@ def segmenter(
     citation: str,
     summary: str | None = None,
     published: Published | None = None,
+    symmetries: int = 8,
     **own: Any,
 ) -> Callable[[Built], Built]:
     """Decorator that makes a :class:`SegmenterNetwork` an architecture and a method of the registry under ``name``.
 
     One class may have several names, each with its ``own`` settings. Its docstring's first line is the summary, unless
-    one is given.
+    one is given. ``symmetries``: over how many the probabilities are averaged where none are given.
     """
+
+    usual = symmetries
 
     def add(build: Built) -> Built:
         add_architecture(name, task, config, build, **own)
 
-        def method(image: np.ndarray, *, symmetries: int = 8, weights: str | Path | None = None) -> Segmentation:
+        def method(image: np.ndarray, *, symmetries: int = usual, weights: str | Path | None = None) -> Segmentation:
             network = load_network(shipped_weights(name) if weights is None else weights, SegmenterNetwork, name)
             return run(network, image, symmetries, {} if weights is None else {"weights": str(weights)})
 

@@ -64,14 +64,18 @@ def reproduce(
 
 def _compute(jobs: Sequence[Job], folder: Path, workers: int, before: float, planned: float, progress: Progress) -> int:
     """Run the jobs that have no result yet, the longest first; returns how many. ``before`` is the weight of others."""
-    missing = sorted((job for job in jobs if not job.done(folder)), key=lambda job: -job.weight)
-    before += sum(job.weight for job in jobs) - sum(job.weight for job in missing)
+    finished: list[Job] = []
+    missing: list[Job] = []
+    for job in jobs:
+        (finished if job.done(folder) else missing).append(job)
+    missing.sort(key=lambda job: -job.weight)
+    before += sum(job.weight for job in finished)
 
     def advance(done: float, label: str) -> None:
         progress(before + done, planned, label)
 
-    if before:
-        advance(0.0, "")
+    if finished:
+        advance(0.0, finished[-1].label)
     if workers > 1 and len(missing) > 1:
         run_in_workers(missing, folder, workers, advance)
     else:
