@@ -142,8 +142,8 @@ def test_every_command_of_a_page_runs(page, files, tmp_path, monkeypatch, capsys
         if only_parsed(what):
             parse(what)
             continue
-        tem = SHORT_TEM if "graphene" in told or "layer-unet" in told else SHORT
-        short = SHORT_PARTICLES if "particle" in told else tem
+        tem = SHORT_TEM if any(name in told for name in ("graphene", "layer-unet", "horwath")) else SHORT
+        short = SHORT_PARTICLES if "train particle" in told else tem
         words = what[1:] + (short.split() if what[1] == "train" else [])
         words = [
             re.sub(r"^\d+$", "1", word) if before == "--check" else word for before, word in pairwise(["", *words])

@@ -1,9 +1,21 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from microtomo.errors import MicrotomoError
-from microtomo.tem.particles.networks import HORWATH, HorwathConfig, build_horwath
+from microtomo.models.architectures import Network, build_network
+from microtomo.models.micrographs.horwath import HORWATH, HorwathConfig
+from microtomo.models.weights import load_network
+from microtomo.registry import get_task
+from microtomo.tem.segmentation import segment
+from microtomo.training.run import train
+from microtomo.training.task import load_run
+
+
+def build_horwath(config: str | HorwathConfig) -> Network:
+    return build_network(load_run(config).network if isinstance(config, str) else config)
 
 
 @pytest.mark.parametrize("name", HORWATH)
@@ -54,3 +66,11 @@ def test_a_configuration_can_change_what_an_architecture_does_and_nonsense_is_re
     with pytest.raises(ValueError, match="as many steps up as down"):
         HorwathConfig(architecture="horwath-512", features=(16, 32))
     assert np.isfinite(build_horwath("horwath-hourglass")(torch.zeros(1, 1, 32, 32)).detach().numpy()).all()
+
+
+def test_a_network_of_the_paper_trains_on_the_task_and_segments(tmp_path: Path) -> None:
+    small = {"data__synthetic": 2, "data__crop": 32, "data__epoch": 2, "data__validation": 0, "precision": "32-true"}
+    weights = train("horwath-filter-9", tmp_path / "run", epochs=1, **small)
+    assert load_network(weights, Network).config.kernel == 9
+    image, _ = get_task("particle").example(1, 0)
+    assert segment(image[:64, :64], "horwath-filter-9", weights=str(weights)).labels.shape == (64, 64)

@@ -10,18 +10,19 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError
+from microtomo.models.micrographs.network import SegmenterConfig, SegmenterNetwork, segmenter
 
 Activation = Literal["relu", "leaky"]
 Blur = Literal[0, 1, 2]
 Kernel = Annotated[int, Field(ge=1, le=31)]
 
 
-class HorwathConfig(BaseModel):
+class HorwathConfig(SegmenterConfig):
     """Everything that decides the shape of one of the paper's networks; what is not given is the architecture's own.
 
     ``features``: channels on the way down; ``rising``: channels of each step up, before the skip is joined to it;
@@ -30,9 +31,7 @@ class HorwathConfig(BaseModel):
     that images pass first; ``kernel``: side of the convolutions; ``filters``: of a shallow net.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    architecture: str
+    classes: Literal[2] = 2
     kind: Literal["unet", "hourglass", "shallow"] = "unet"
     features: tuple[int, ...] = (8, 16, 32, 64)
     rising: tuple[int, ...] = (32, 32, 16, 16)
@@ -43,12 +42,6 @@ class HorwathConfig(BaseModel):
     blur: Blur = 0
     kernel: Kernel = 3
     filters: Annotated[int, Field(ge=1, le=1024)] = 1
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own(cls, given: Any) -> Any:
-        known = HORWATH.get(str(given.get("architecture")), {}) if isinstance(given, dict) else {}
-        return {**known, **given} if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _as_many_up(self) -> HorwathConfig:
@@ -85,17 +78,10 @@ HORWATH: dict[str, dict[str, Any]] = {
 """Architectures by name, and what differs in each from the defaults."""
 
 
-def build_horwath(config: HorwathConfig | str) -> nn.Module:
-    """A network of the paper, by configuration or name. Raises MicrotomoError for an unknown name."""
-    if isinstance(config, str):
-        if config not in HORWATH:
-            raise MicrotomoError(f"unknown network {config!r}; {nearest(config, list(HORWATH))}")
-        config = HorwathConfig(architecture=config)
-    return {"unet": HorwathUNet, "hourglass": Hourglass, "shallow": Shallow}[config.kind](config)
-
-
-class Blurred(nn.Module):
+class Blurred(SegmenterNetwork):
     """What the networks share: the image blurred first, the activation, the configuration."""
+
+    config: HorwathConfig
 
     def __init__(self, config: HorwathConfig) -> None:
         super().__init__()
@@ -214,3 +200,16 @@ class Shallow(Blurred):
             logits: Tensor = self.join(self.activated(x))
             return logits
         return torch.cat([torch.zeros_like(x), x], 1)
+
+
+CITATION = "Horwath, Zakharov, Megret & Stach, npj Comput. Mater. 6 (2020) 108"
+
+_KINDS: dict[str, tuple[type[Blurred], str]] = {
+    "unet": (HorwathUNet, "A U-Net of the paper on what segmentation networks see, or a variant in its Table 1."),
+    "hourglass": (Hourglass, "The paper's encoder and decoder without skips, which fails inside large particles."),
+    "shallow": (Shallow, "The paper's net of one layer of filters, whose kernels can be read."),
+}
+
+for _name, _own in HORWATH.items():
+    _build, _summary = _KINDS[_own.get("kind", "unet")]
+    segmenter(_name, task="particle", config=HorwathConfig, citation=CITATION, summary=_summary, **_own)(_build)
