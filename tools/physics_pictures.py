@@ -39,12 +39,9 @@ def eta() -> None:
         axis.errorbar(
             rows[:, 0], rows[:, 1], yerr=bars, fmt="o", color=colour, markersize=3.5, capsize=2, linewidth=0.9
         )
-        axis.annotate(
-            name,
-            (40, backscatter_coefficient([(name, None)], [40.0])[0]),
-            (4, -8 if name == "Al" else -3),
-            textcoords="offset points",
-        )
+        last = backscatter_coefficient([(name, None)], energies[-1:])[0]
+        below = -8 if name == "Al" else -3  # points, so that Si and Al stand apart
+        axis.annotate(name, (energies[-1], last), (4, below), textcoords="offset points")
     axis.set(xlabel="beam energy [keV]", ylabel="backscatter coefficient", xlim=(2, 42), ylim=(0, 0.6))
     axis.grid(color="#E8E8E8", linewidth=0.6)
     save_figure(figure, DOCS / "images" / "eta.png", DPI)
