@@ -39,9 +39,9 @@ def eta() -> None:
         axis.errorbar(
             rows[:, 0], rows[:, 1], yerr=bars, fmt="o", color=colour, markersize=3.5, capsize=2, linewidth=0.9
         )
-        axis.annotate(
-            name, (40, backscatter_coefficient([(name, None)], [40.0])[0]), (4, -3), textcoords="offset points"
-        )
+        last = backscatter_coefficient([(name, None)], energies[-1:])[0]
+        below = -8 if name == "Al" else -3  # points, so that Si and Al stand apart
+        axis.annotate(name, (energies[-1], last), (4, below), textcoords="offset points")
     axis.set(xlabel="beam energy [keV]", ylabel="backscatter coefficient", xlim=(2, 42), ylim=(0, 0.6))
     axis.grid(color="#E8E8E8", linewidth=0.6)
     save_figure(figure, DOCS / "images" / "eta.png", DPI)
@@ -53,7 +53,7 @@ def exits() -> None:
     figure = new_figure(8.6, 3.7)
     by_angle, by_energy = figure.subplots(1, 2)
     windows = np.arange(0.0, 91, 10)
-    thresholds = np.arange(0.0, BEAM_KEV + 1)
+    thresholds = np.arange(0.0, BEAM_KEV + 1, 2)
     for name, colour in zip(("C", "Si", "Cu", "Au"), colours.METHOD_COLOURS, strict=False):
         bulk = [(name, None)]
         whole = backscatter_coefficient(bulk, [BEAM_KEV])[0]
@@ -67,7 +67,7 @@ def exits() -> None:
             backscatter_coefficient(bulk, [BEAM_KEV], detector=BackscatterDetector("energy", t))[0]
             for t in thresholds[:-1]
         ]
-        spectrum = np.diff([*ramp, 0.0], 2) / whole
+        spectrum = np.diff([*ramp, 0.0], 2) / whole / (thresholds[1] - thresholds[0]) ** 2
         by_energy.plot(thresholds[1:-1] / BEAM_KEV, spectrum * BEAM_KEV, "o-", color=colour, markersize=3, label=name)
     angle = np.linspace(0, 90, 91)
     by_angle.plot(angle, np.cos(np.radians(angle)) / math.pi, ":", color=colours.INK, label="cosine law")
