@@ -47,7 +47,6 @@ def generate(
     Run it again to finish what was interrupted: finished shards are kept.
     """
     height, width = _size(size)
-    mix = _mix(structures)
     from microtomo.simulate.dataset import load_config
     from microtomo.simulate.generation import forecast, generate_dataset
 
@@ -61,7 +60,7 @@ def generate(
         height=height,
         width=width,
         stack=stack,
-        structures=mix,
+        structures=_mix(structures),
         forward=forward,
         spread=spread,
         beam_fwhm_nm=beam_nm,

@@ -79,13 +79,15 @@ def deferred_correction(
     *,
     rounds: int = 12,
     tolerance: float = 1e-3,
+    start: np.ndarray | None = None,
     other_spreads: Sequence[Callable[[np.ndarray], np.ndarray]] = (),
 ) -> Deferred:
     """Thickness (l, y, x) that explains a scan (e, y, x) with spread.
 
     ``solve_local`` takes a scan to a thickness; ``spread`` and ``local`` take a thickness to a scan. ``tolerance``:
     rms change of the corrected scan, relative to the scan, that ends the rounds; the default is a twentieth of a noise
-    of 2 %. ``other_spreads`` are other plausible spreads, say with all radii 15 % wider: each costs one more solution
+    of 2 %. ``start`` (l, y, x) is a thickness whose correction the first round has, none when not given.
+    ``other_spreads`` are other plausible spreads, say with all radii 15 % wider: each costs one more solution
     and puts, one standard deviation apart, its own uncertainty into the result.
     """
     if rounds < 1 or not tolerance > 0:
@@ -94,6 +96,8 @@ def deferred_correction(
     if not (np.isfinite(scan).all() and (scan > 0).all()):
         raise MicrotomoError("the scan has values that are not finite or not above 0: mask or repair them first")
     correction, relaxation = np.zeros_like(scan), _MOST
+    if start is not None:
+        correction = _positive(scan, spread(start) - local(start))
     done: list[_Round] = []
     relaxations: list[float] = []
     status = Status.ROUNDS

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from microtomo.inverse.deferred import Deferred, deferred_correction
+from microtomo.inverse.nonlocal_fit import fit_with_spread
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.physics.spread_model import SpreadModel
 
@@ -54,7 +55,7 @@ def run_with_spread(run: Run, signal: Tensor, problem: Problem, spread: SpreadMo
         **spread.history["spread"],
         "rounds": [len(result.residuals) for _, _, result in done],
         "status": [str(result.status) for _, _, result in done],
-        "residual": [result.residuals[-1] for _, _, result in done],
+        "residual": [min(result.residuals) for _, _, result in done],
         "left_nm": [float(result.thickness_uncertainty.mean()) for _, _, result in done],
         "outside": float(spread.operator.assumed(*signal.shape[-2:]).max()),
     }
@@ -105,8 +106,9 @@ def _one(
     if spread.operator.assumed(*observed.shape[-2:]).max() > _WORTH_SAYING:
         others.append(replace(spread, outside="mirror"))
     scan = observed.double().cpu().numpy()
+    start = fit_with_spread(observed, spread, float(alone.noise[0]))
     result = deferred_correction(
-        scan, solve_local, signal_of(spread), local, other_spreads=[signal_of(other) for other in others]
+        scan, solve_local, signal_of(spread), local, start=start, other_spreads=[signal_of(other) for other in others]
     )
     best = solved[next(k for k, thickness in enumerate(thicknesses) if thickness is result.thickness)]
     left = torch.from_numpy(result.thickness_uncertainty).to(best.uncertainty)
