@@ -70,11 +70,8 @@ def run(
                 refused.append(str(error))
                 typer.echo(f"warning: {error}", err=True)
                 continue
-            say(
-                json.dumps({"image": path.name, **part.summary})
-                if as_json
-                else f"{path.name}: {part.sentence}; written to {output}"
-            )
+            summary = {"image": path.name, **part.summary}
+            say(json.dumps(summary) if as_json else f"{path.name}: {part.sentence}; written to {output}")
         for name, target in tables.items():
             if target is not None:
                 rows = ((part.name, part.tables[name]) for part in parts)

@@ -90,13 +90,7 @@ def reconstruct(
         )
     if rule not in RULES:
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
-    if noise is not None and not (isinstance(noise, int | float) and 0 <= noise <= 1):
-        raise MicrotomoError(f"noise {_shown(noise)} is impossible: give a relative level, 0.02 for 2 %")
-    if noise is None and len(problem_stack.energies_kev) < _FEWEST:
-        noise = scan.noise
-        if noise is None:
-            count = len(problem_stack.energies_kev)
-            raise MicrotomoError(f"{count} energies are too few to tell noise from signal: give the noise level")
+    noise = _checked_noise(noise, scan)
     data = as_tensor(scan.data).detach()
     if device is not None:
         try:
@@ -136,6 +130,18 @@ def reconstruct(
         seconds=seconds,
         history={**scan.history, **({"options": options} if options else {}), **done.history},
     )
+
+
+def _checked_noise(noise: float | None, scan: Scan) -> float | None:
+    """The relative noise level as given, or the scan's own where too few energies tell it; None: estimate it."""
+    if noise is not None and not (isinstance(noise, int | float) and 0 <= noise <= 1):
+        raise MicrotomoError(f"noise {_shown(noise)} is impossible: give a relative level, 0.02 for 2 %")
+    count = len(scan.energies_kev)
+    if noise is None and count < _FEWEST:
+        noise = scan.noise
+        if noise is None:
+            raise MicrotomoError(f"{count} energies are too few to tell noise from signal: give the noise level")
+    return noise
 
 
 def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None) -> Corrected:

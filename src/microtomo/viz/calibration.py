@@ -9,7 +9,7 @@ from microtomo.inverse.calibration import Calibration
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
 
-_COLUMNS = 3
+_COLUMNS = 3  # panels side by side: each stays readable on a page
 _LEAST_PERCENT = 1.0  # residual axes reach so far at least
 
 
