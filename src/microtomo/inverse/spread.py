@@ -16,8 +16,8 @@ from microtomo.inverse.problem import Estimate, Problem
 from microtomo.physics.spread_model import SpreadModel
 
 WIDER = 1.15
-"""Radii of the other kernel that counts as one standard deviation: exit radii by Mott's and by Browning's cross-sections
-differ by more than this in silicon at 10 keV, codes with the same cross-sections by a few per cent."""
+"""Radii of the other kernel that counts as one standard deviation: exit radii by Mott's and by Browning's
+cross-sections differ by more than this in silicon at 10 keV, codes with the same cross-sections by a few per cent."""
 _WORTH_SAYING = 0.01  # share of the electrons that leave outside the field
 
 CORRECTION = "correction"
