@@ -20,7 +20,7 @@ from microtomo.physics.information import fisher_information, precision_nm
 from microtomo.reproduce.sem import published
 from microtomo.reproduce.sem.chart import levels_nm
 from microtomo.reproduce.sem.cost import Cost
-from microtomo.reproduce.sem.plan import NOISE
+from microtomo.reproduce.sem.plan import NOISE, REPORTED
 from microtomo.reproduce.sem.reconstructions import STACK, Statistics
 from microtomo.viz import colours
 from microtomo.viz.figures import new_figure, styled
@@ -42,7 +42,7 @@ def noise_figure(sweeps: Mapping[str, Sweep]) -> Figure:
     figure = new_figure(5.2 * len(sweeps), 4.4)
     axes = figure.subplots(1, len(sweeps), squeeze=False, sharey=True)[0]
     handles = {}
-    for axis, (contrast, methods) in zip(axes, sweeps.items(), strict=True):
+    for axis, (forward, methods) in zip(axes, sweeps.items(), strict=True):
         for method, levels in methods.items():
             colour, marker = colours.method_style(method)
             noise = [100 * level for level in sorted(levels)]
@@ -53,12 +53,12 @@ def noise_figure(sweeps: Mapping[str, Sweep]) -> Figure:
                 noise, score, np.nan_to_num(error), color=colour, marker=marker, markersize=6, capsize=2,
                 linewidth=2.4 if method == "map" else 1.5, zorder=3 if method == "map" else 2,
             )  # fmt: skip
-        if contrast == "published":
+        if forward == REPORTED:
             theirs = [scores[0] for scores in published.TEST.values()]
             handles["report, 2 %"] = axis.scatter(
                 [100 * NOISE] * len(theirs), theirs, marker="_", s=180, color=colours.INK, zorder=4
             )
-        axis.set(xlabel="noise [%]", title=f"{contrast} contrast")
+        axis.set(xlabel="noise [%]", title=f"{forward} contrast")
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("mean IoU")

@@ -17,8 +17,10 @@ Count = Annotated[int, Field(ge=1, le=10**6)]
 
 NOISE = 0.02
 """Relative noise of the report's scans."""
-CONTRASTS = ("material", "published")
-"""Forward models whose stability is shown: the physical one, and the report's."""
+REPORTED = "published"
+"""The report's forward model."""
+FORWARD_MODELS = ("material", REPORTED)
+"""Forward models whose stability is shown."""
 NUMERICAL = (0.0, 0.005, 0.01, 0.02, 0.05, 0.10)
 """Noise levels of Table 2.3."""
 NUMERICAL_METHODS = ("tikhonov", "map")
@@ -100,13 +102,13 @@ def reconstruction_jobs(settings: Settings) -> dict[tuple[Trial, str], list[Reco
             for first in range(0, count, settings.batch)
         ]  # fmt: skip
 
-    for contrast in CONTRASTS:
-        for method in (m.name for m in settings.chosen(contrast)):
+    for forward in FORWARD_MODELS:
+        for method in (m.name for m in settings.chosen(forward)):
             for noise in settings.noises:
-                plan(perlin(contrast, noise), method, settings.swept)
-            plan(chart(contrast), method, settings.charts)
-            if contrast == "published":
-                plan(perlin(contrast, NOISE), method, settings.samples, min(settings.examples, settings.samples))
+                plan(perlin(forward, noise), method, settings.swept)
+            plan(chart(forward), method, settings.charts)
+            if forward == REPORTED:
+                plan(perlin(forward, NOISE), method, settings.samples, min(settings.examples, settings.samples))
                 for noise in NUMERICAL if method in NUMERICAL_METHODS else (NOISE,):
                     plan(experimental(noise), method, 1, 1)
     return planned

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from microtomo.report.page import Cell, Section, Table
 from microtomo.reproduce.sem import figures
 from microtomo.reproduce.sem.cost import Cost
-from microtomo.reproduce.sem.plan import CONTRASTS, NOISE, chart, perlin
+from microtomo.reproduce.sem.plan import FORWARD_MODELS, NOISE, chart, perlin
 from microtomo.reproduce.sem.reconstructions import Statistics
 from microtomo.reproduce.sem.results import Results
 
@@ -19,7 +19,7 @@ def further_sections(results: Results, test: Mapping[str, Statistics]) -> list[S
 
 def _noise(results: Results) -> Section:
     s = results.settings
-    sweeps: dict[str, dict[str, dict[float, Statistics]]] = {contrast: {} for contrast in CONTRASTS}
+    sweeps: dict[str, dict[str, dict[float, Statistics]]] = {contrast: {} for contrast in FORWARD_MODELS}
     for contrast, methods in sweeps.items():
         for noise in s.noises:
             for method, statistics in results.of(perlin(contrast, noise)).items():
@@ -36,7 +36,7 @@ bars are standard errors over structures, dashes the report's figures. The same 
 
 
 def _charts(results: Results) -> list[Section]:
-    charts = {contrast: methods for contrast in CONTRASTS if (methods := results.of(chart(contrast)))}
+    charts = {contrast: methods for contrast in FORWARD_MODELS if (methods := results.of(chart(contrast)))}
     for name, columns in (("bound", figures.bound_columns), ("error", figures.error_columns)):
         header, *rows = columns(charts)
         results.save_table(Table(header, rows), name)
