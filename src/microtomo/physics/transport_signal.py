@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -95,9 +95,10 @@ class Transport(ForwardModel):
         """Differences to the other two honest choices of elastic cross-sections over the square root of two, since each
         choice may be off by as much: Browning's family (.7 % rms over 0 to 15 nm of gold under 0 to 150 nm of
         aluminium on silicon), and Mott's without (Z + 1)/Z (1.5 %)."""
-        points, here = thickness.detach()[:, None], self.table(thickness.detach()[:, None])
-        others = [self._table(elastic) for elastic in ELASTIC if elastic != self.elastic]
-        return torch.stack([(other(points) / here).log()[:, 0] / 2**0.5 for other in others])
+        points = thickness.detach()
+        here = self.response(points)
+        others = [replace(self, elastic=elastic) for elastic in ELASTIC if elastic != self.elastic]
+        return torch.stack([(other.response(points) / here).log() / 2**0.5 for other in others])
 
     def bulk_signal(self) -> Tensor:
         """Ratio of the bulk materials' backscatter coefficients to the substrate's, times gain."""
