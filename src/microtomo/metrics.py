@@ -186,6 +186,11 @@ def mask_scores(predicted: Array, true: Array) -> MaskScores:
     )
 
 
+def foreground_scores(predicted: Array, true: Array, classes: Sequence[str]) -> MaskScores:
+    """:func:`mask_scores` of label images with two ``classes``: whatever is not background is what is searched for."""
+    return mask_scores(predicted, true)
+
+
 @dataclass(frozen=True)
 class LabelScores:
     """Scores of label images, pooled over all pixels; lists are per class, means over classes.

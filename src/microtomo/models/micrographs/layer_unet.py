@@ -5,16 +5,14 @@ Source: Ronneberger, Fischer & Brox, MICCAI 2015.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from microtomo.models.blocks import convolution, pad_to_multiple
-from microtomo.models.micrographs.network import SegmenterConfig, SegmenterNetwork, segmenter
+from microtomo.models.blocks import convolution
+from microtomo.models.micrographs.network import SegmenterConfig, segmenter
+from microtomo.models.micrographs.padded_unet import PaddedUNet
 from microtomo.registry import Published
 
 RONNEBERGER = "Ronneberger, Fischer & Brox, MICCAI 2015"
@@ -50,32 +48,13 @@ class LayerUNetConfig(LayerConfig):
     symmetries=4,
     sizes=(64, 128, 256, 512, 1024),
 )
-class LayerUNet(SegmenterNetwork):
-    """A U-Net padded so that its output has the input's size: image (n, 1, y, x) in, logits (n, c, y, x) out."""
+class LayerUNet(PaddedUNet):
+    """A U-Net with batch norm: image (n, 1, y, x) in, logits (n, c, y, x) out."""
 
     def __init__(self, config: LayerUNetConfig) -> None:
-        super().__init__()
+        super().__init__(config.sizes, config.classes, _block)
         self.config = config
-        sizes = config.sizes
-        self.down = nn.ModuleList(
-            nn.Sequential(convolution(into, out), convolution(out, out)) for into, out in pairwise((1, *sizes))
-        )
-        self.rise = nn.ModuleList(nn.ConvTranspose2d(below, size, 2, stride=2) for size, below in pairwise(sizes))
-        self.up = nn.ModuleList(
-            nn.Sequential(convolution(2 * size, size), convolution(size, size)) for size in sizes[:-1]
-        )
-        self.last = nn.Conv2d(sizes[0], config.classes, 1)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits of images of any size, padded by their border pixels where pooling needs it."""
-        height, width = image.shape[-2:]
-        x = pad_to_multiple(image, 2 ** len(self.rise)).contiguous(memory_format=torch.channels_last)
-        skips = []
-        for k, block in enumerate(self.down):
-            x = block(functional.max_pool2d(x, 2) if k else x)
-            skips.append(x)
-        for k in reversed(range(len(self.rise))):
-            x = self.up[k](torch.cat([self.rise[k](x), skips[k]], 1))
-        logits: Tensor = self.last(x)
-        return logits[..., :height, :width]
+
+def _block(into: int, out: int) -> nn.Sequential:
+    return nn.Sequential(convolution(into, out), convolution(out, out))

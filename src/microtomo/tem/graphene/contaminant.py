@@ -5,13 +5,10 @@ Source: Sadre, Ophus, Butko & Weber, Microsc. Microanal. 27 (2021) 804.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from microtomo.metrics import MaskScores, mask_scores
+from microtomo.metrics import foreground_scores
 from microtomo.registry import LabelClass, Metric, Preparation, Task, add_task
-from microtomo.scan import Array
 from microtomo.tem.graphene.synthetic import micrograph
 from microtomo.tem.illumination import normalise
 
@@ -20,11 +17,6 @@ WORKING_SIDE_PX = 256
 
 SMALLEST_PX = 32
 """Pixels along the shorter side, below which there is no lattice to measure."""
-
-
-def contaminant_scores(predicted: Array, true: Array, classes: Sequence[str]) -> MaskScores:
-    """Scores of the contaminant in label images, as published; see :func:`microtomo.metrics.mask_scores`."""
-    return mask_scores(predicted, true)
 
 
 def example(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +30,7 @@ CONTAMINANT = add_task(
         name="contaminant",
         input="micrograph",
         title="contaminants (amorphous carbon) on graphene",
-        metric=Metric("jaccard", "Jaccard index", contaminant_scores),
+        metric=Metric("jaccard", "Jaccard index", foreground_scores),
         trial="synthetic images",
         classes=(LabelClass("graphene"), LabelClass("contaminant", "#D55E00")),
         preparation=Preparation(normalise, WORKING_SIDE_PX, SMALLEST_PX),

@@ -5,13 +5,10 @@ Source: the head-overcoat paper, sections 2.1 and 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from microtomo.metrics import MaskScores, mask_scores
+from microtomo.metrics import foreground_scores
 from microtomo.registry import LabelClass, Metric, Preparation, Task, add_task
-from microtomo.scan import Array
 from microtomo.tem.layers.synthetic import overcoat
 from microtomo.tem.layers.training_images import normalised
 
@@ -20,11 +17,6 @@ WORKING_SIDE_PX = 256
 
 SMALLEST_PX = 32
 """Pixels along the shorter side, below which a layer and both its neighbours do not fit."""
-
-
-def layer_scores(predicted: Array, true: Array, classes: Sequence[str]) -> MaskScores:
-    """Scores of the layer in label images; see :func:`microtomo.metrics.mask_scores`."""
-    return mask_scores(predicted, true)
 
 
 def example(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +30,7 @@ LAYER = add_task(
         name="layer",
         input="micrograph",
         title="thin layers in cross-section",
-        metric=Metric("f1", "Dice", layer_scores),
+        metric=Metric("f1", "Dice", foreground_scores),
         trial="synthetic overcoats",
         classes=(LabelClass("background"), LabelClass("layer", "#009E73")),
         preparation=Preparation(normalised, WORKING_SIDE_PX, SMALLEST_PX),
