@@ -13,7 +13,9 @@ from microtomo.io.hdf5 import in_nm, text
 from microtomo.io.stored import load
 
 
-def axis_values(path: Path, signal: h5py.Dataset, axis: int, names: Sequence[str] = ()) -> tuple[np.ndarray, str] | None:
+def axis_values(
+    path: Path, signal: h5py.Dataset, axis: int, names: Sequence[str] = ()
+) -> tuple[np.ndarray, str] | None:
     """Coordinates along ``axis`` (negative: from the last) of a signal and their unit, None where not given.
 
     Taken from the NXdata ``axes`` attribute, else from a sibling data set with one of the ``names``.
@@ -38,5 +40,3 @@ def pixel_size(path: Path, signal: h5py.Dataset) -> float | None:
     if len(sizes) == 2 and not np.isclose(sizes[0], sizes[1], rtol=1e-3):
         raise MicrotomoError(f"{path}: pixels are {sizes[0]:g} x {sizes[1]:g} nm, not square: resample the images")
     return sizes[0] if sizes and sizes[0] > 0 else None
-
-

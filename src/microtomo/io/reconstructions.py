@@ -12,8 +12,9 @@ import numpy as np
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.arrays import numbers, to_numpy
-from microtomo.io.atomic import check_output, new_hdf5, writing
+from microtomo.io.atomic import check_output, writing
 from microtomo.io.hdf5 import reading
+from microtomo.io.new_hdf5 import new_hdf5
 from microtomo.io.nexus import (
     ENTRY,
     FIT,

@@ -10,9 +10,10 @@ import numpy as np
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.arrays import read_npy, read_npz, to_numpy
-from microtomo.io.atomic import new_hdf5, writing
+from microtomo.io.atomic import writing
 from microtomo.io.hdf5 import reading
 from microtomo.io.kinds import NPY, NPZ, format_of
+from microtomo.io.new_hdf5 import new_hdf5
 from microtomo.io.nexus import FORWARD, THICKNESS, TRUTH, VOLUME, address, create_scan, open_nexus
 from microtomo.io.sources import open_scan
 from microtomo.io.stored import load

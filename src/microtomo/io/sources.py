@@ -20,14 +20,11 @@ from microtomo.io.hdf5 import default_signal, load_filters, only_candidate, read
 from microtomo.io.images import Images
 from microtomo.io.kinds import NPY, TIFF, Kind, data_sets_in, format_of, kind_of, suffix_of
 from microtomo.io.names import ENERGY_NAMES
-from microtomo.io.nexus import FORWARD, INDEX, SCAN, THICKNESS, Entry, address, open_nexus
+from microtomo.io.nexus import FORWARD, INDEX, MAPPED_BYTES, SCAN, THICKNESS, Entry, address, open_nexus
 from microtomo.io.stored import StoredArray
 from microtomo.io.tiff import read_tiff, read_tiff_folder
 from microtomo.materials import Stack, builtin_stacks, load_stack
 from microtomo.scan import Scan
-
-MAP_ABOVE_BYTES = 1 << 30
-"""Larger arrays are mapped from disk, not read: a scan of 2 GB is no reason to swap."""
 
 
 @dataclass
@@ -81,7 +78,7 @@ class ScanSource:
             part = chosen[start : start + batch]
             yield slice(part.start, part.stop, part.step)
 
-    def read(self, samples: slice | None = None, map_above_bytes: int = MAP_ABOVE_BYTES) -> Scan:
+    def read(self, samples: slice | None = None, map_above_bytes: int = MAPPED_BYTES) -> Scan:
         """The scan, or a part of its samples, in memory; values as in the file, integers as float32.
 
         A single scan of more than ``map_above_bytes`` that lies in one piece on the disk is mapped from there.

@@ -93,7 +93,11 @@ class StoredArray:
 
     def mapped(self, above_bytes: int) -> np.ndarray | None:
         """A large array in one piece on the disk, mapped from there; None where it is none or need not be."""
-        if self.nbytes < above_bytes or len(self.pieces) != 1 or self.pieces[0].box != tuple((0, n) for n in self.shape):
+        if (
+            self.nbytes < above_bytes
+            or len(self.pieces) != 1
+            or self.pieces[0].box != tuple((0, n) for n in self.shape)
+        ):
             return None
         piece = self.pieces[0]
         with open_hdf5(piece.path) as file, reading(piece.path):
