@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from microtomo.detectors import Entry, StackDetector
 from microtomo.elements import COMPOUNDS, ELEMENTS, find_atoms, mean_atomic_number, parse_formula
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.inputs import read_text
 
 ENERGIES_KEV: tuple[float, ...] = tuple(float(e) for e in range(5, 36))
 """The 31 beam energies of the published scans: 5, 6, ..., 35 keV."""
@@ -267,11 +268,8 @@ def load_stack(stack: Stack | str | Path) -> Stack:
             "(or give the path of a .toml file)"
         )
     try:
-        with path.open("rb") as file:
-            return make_stack(tomllib.load(file), source=str(path))
-    except OSError as error:
-        raise MicrotomoError(f"{path}: cannot be read ({error.strerror}): check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return make_stack(tomllib.loads(read_text(path)), source=str(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise MicrotomoError(f"{path}: is not valid TOML ({error})") from None
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.inputs import read_text
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,10 +28,8 @@ def read_settings(
     if path is not None:
         source = str(path)
         try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise MicrotomoError(f"{path}: cannot be read ({error.strerror}): check the path") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            table = tomllib.loads(read_text(path))
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise MicrotomoError(f"{path}: is not valid TOML ({error})") from None
         _stacks_beside(table, Path(path).parent)
     for key, value in values.items():

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
+from microtomo.cli.signals import ending
+
 if TYPE_CHECKING:
     from microtomo.physics.forward import ForwardModel
 
@@ -30,8 +32,9 @@ def resumable(kept: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: {kept}, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+        word, code = ending()
+        typer.echo(f"{word}: {kept}, the same command goes on from there", err=True)
+        raise typer.Exit(code) from None
 
 
 @contextmanager

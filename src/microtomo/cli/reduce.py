@@ -24,9 +24,9 @@ def sort(
     from microtomo.io.micrographs import list_micrographs
     from microtomo.tem.graphene.reduction import usable_order
 
-    if output is not None:
-        check_output(output)
     paths = list_micrographs(folder)
+    if output is not None:
+        check_output(output, paths)
     masks = [segmented(path, method, "contaminant").mask for path in paths]
     rows = [(paths[k].name, 1 - float(masks[k].mean()), int((~masks[k]).sum())) for k in usable_order(masks)]
     if output is not None:

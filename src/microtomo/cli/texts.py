@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from typer.core import TyperCommand
+from microtomo.cli.verb import Verb
 
 _PLACE = re.compile(r"\{(\w+) (methods|networks|tasks|models)\}")
 _FORWARD = re.compile(r'^@register_forward\(\s*"([^"]+)"', re.MULTILINE)
 
 
-class RegistryHelp(TyperCommand):
+class RegistryHelp(Verb):
     """A verb whose help has places to fill, see :func:`filled`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

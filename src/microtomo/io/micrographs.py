@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError
+from microtomo.inputs import check_input, check_memory
 from microtomo.io.arrays import read_npy
 from microtomo.io.atomic import whole_file, writing
 from microtomo.io.kinds import MICROGRAPH_SUFFIXES, NPY, Kind, files_in, format_of, kind_of
@@ -109,17 +110,19 @@ def list_micrographs(folder: str | Path, labels: bool = False) -> list[Path]:
 
 
 def _picture(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(check_input(path)) as picture:
+            check_memory(path, 4 * picture.width * picture.height, path.stat().st_size)
             if picture.mode in ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LA", "PA"):
                 return _grey_of_colour(path, np.asarray(picture.convert("RGB")))
             return np.asarray(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, MicrotomoError):
-            raise
-        raise MicrotomoError(f"{path}: cannot be read as an image ({error}): export it again") from error
+    except (MicrotomoError, MemoryError):
+        raise
+    except Exception as error:  # decoders fail in every way on damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MicrotomoError(f"{path}: cannot be read as an image ({reason}): export it again") from error
 
 
 def _grey_of_colour(path: Path, pixels: np.ndarray) -> np.ndarray:
