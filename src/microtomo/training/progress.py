@@ -70,6 +70,7 @@ class RunProgress(Callback):
         self.seconds = time.perf_counter() - self.started
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
+        assert trainer.train_dataloader is not None
         self.samples += len(trainer.train_dataloader.sampler) * trainer.world_size
         self.rows.append({"epoch": epoch, "samples": self.samples, "seconds": round(self.seconds, 1), **metrics})
         if not trainer.is_global_zero:
