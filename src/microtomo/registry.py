@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ROOMS = ("microtomo.inverse", "microtomo.solvers", "microtomo.tem", "microtomo.models")
 """Packages that are searched for modules in which tasks, methods and measurements register themselves."""
 
+DEFAULT_FORWARD = "transport"
+"""The forward model of scans that name none, and of every verb that is not told another."""
+
 SCORES = Path(__file__).parent / "weights"
 """Folder of measured scores: ``scores-TASK.json`` is what ``microtomo evaluate --all --json`` printed for a release."""
 
@@ -108,7 +111,7 @@ class Method:
         """Names of its settings: the keyword-only parameters of ``run``."""
         return [p.name for p in _settings(self.run)]
 
-    def ready(self, forward: str = "published") -> bool:
+    def ready(self, forward: str = DEFAULT_FORWARD) -> bool:
         """Whether it runs straight after installation, for scans of that forward model."""
         try:
             return self.weights is None or bool(self.weights(forward))
@@ -257,7 +260,7 @@ def known_scores(task: str, trial: str | None = None) -> dict[str, float]:
     return {e["method"]: e.get("scores", e)[known.metric.key] for e in entries if e["trial"] == (trial or known.trial)}
 
 
-def best_shipped(task: str, forward: str = "published") -> Method:
+def best_shipped(task: str, forward: str = DEFAULT_FORWARD) -> Method:
     """The method to use where none is named: of those that run straight after installation, the best by its score.
 
     Methods without a measured score come after all others. Raises MicrotomoError where no method is ready.

@@ -10,6 +10,7 @@ import typer
 
 from microtomo.cli.options import Forward, parse_energies, parse_region
 from microtomo.errors import MicrotomoError
+from microtomo.registry import DEFAULT_FORWARD
 
 if TYPE_CHECKING:
     from microtomo.acquisition.importing import Imported
@@ -37,7 +38,7 @@ def import_(
         bool, typer.Option("--keep-field", help="Keep the size; edges repeat where an image does not reach.")
     ] = False,
     stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
-    forward: Forward = "material",
+    forward: Forward = DEFAULT_FORWARD,
     report: Annotated[
         Path | None, typer.Option(help="Quality page: a .html file, or a folder for the page and its pictures.")
     ] = None,

@@ -86,11 +86,11 @@ def prepare_for(scan: Path, given: Mapping[str, Any]) -> None:
     """The same for a scan file, where ``given`` goes before what the file says."""
     from microtomo.io.sources import open_scan
     from microtomo.materials import load_stack
-    from microtomo.physics.forward import DEFAULT, forward_model
+    from microtomo.physics.forward import DEFAULT_FORWARD, forward_model
 
     with open_scan(scan, **given) as source:
         stack = source.stack or load_stack("au-al-si")
-        model = forward_model(source.forward or DEFAULT, stack, source.energies_kev)
+        model = forward_model(source.forward or DEFAULT_FORWARD, stack, source.energies_kev)
     prepare(model)
 
 

@@ -15,8 +15,7 @@ from microtomo.inverse.spread import CORRECTION, note, outcome
 from microtomo.io.atomic import check_output
 from microtomo.io.reconstructions import new_reconstruction
 from microtomo.io.sources import ScanSource, open_scan
-from microtomo.physics.forward import DEFAULT
-from microtomo.registry import get_method
+from microtomo.registry import DEFAULT_FORWARD, get_method
 from microtomo.scan import Reconstruction, Status
 
 BATCH_BYTES = 64e6
@@ -149,7 +148,7 @@ def reconstruct_file(
                 scan = source.read(part)
                 with naming(path):
                     scan = scan if substrate is None else scan.normalised(*substrate)
-                    rec = reconstruct(scan, method, forward=scan.forward or DEFAULT, **settings, **options)
+                    rec = reconstruct(scan, method, forward=scan.forward or DEFAULT_FORWARD, **settings, **options)
                 writer.add(rec, scan.truth)
                 summary.add(rec)
                 progress(summary.samples, total)

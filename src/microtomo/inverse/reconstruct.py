@@ -18,9 +18,9 @@ from microtomo.inverse.noise import estimate_noise
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.inverse.spread import Corrected, Run, run_with_spread
 from microtomo.materials import Stack, load_stack
-from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
+from microtomo.physics.forward import ForwardModel, forward_model
 from microtomo.physics.spread_model import GivenSpread, SpreadModel, spread_around
-from microtomo.registry import Method, get_method, get_task
+from microtomo.registry import DEFAULT_FORWARD, Method, get_method, get_task
 from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
 from microtomo.voxels import RULES, default_depth
 
@@ -82,7 +82,7 @@ def reconstruct(
     if spread is not None and not isinstance(scan, Scan):
         raise MicrotomoError("an array has no pixel size, which lateral spread needs: give a Scan with one")
     scan, problem_stack = _complete(scan, stack, energies_kev)
-    model = forward_model(forward or contrast or scan.forward or DEFAULT, problem_stack)
+    model = forward_model(forward or contrast or scan.forward or DEFAULT_FORWARD, problem_stack)
     if not model.local:
         raise MicrotomoError(
             f"method {method} takes each pixel's spectrum as that pixel's own, but in forward model {model.name} "
