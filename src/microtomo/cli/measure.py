@@ -52,10 +52,11 @@ def _command(known: Measurement) -> Callable[..., None]:
 
         run(known, **given)
 
+    from microtomo.cli.texts import ready_methods
     from microtomo.errors import MicrotomoError
-    from microtomo.registry import best_shipped, list_methods
+    from microtomo.registry import best_shipped
 
-    methods = ", ".join(m.name for m in list_methods(task=known.task))
+    methods = ", ".join(ready_methods(task=known.task))
     try:
         default = best_shipped(known.task).name
     except MicrotomoError:  # nothing comes ready to use
