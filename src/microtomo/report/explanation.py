@@ -157,10 +157,11 @@ def _kernel_section(one: Explanation, picture: Callable[..., Picture]) -> list[S
     counts = one.summary()["terms"]
     side = one.fits[0].kernel.shape[0]
     words = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none but constants"
+    share = one.summary()["explained_by_fits"]
     text = (
         f"Kernels of {side} x {side} pixels, the {len(one.fits)} strongest of the first layer, as sums of Gabor, "
-        f"Gaussian and Laplacian-of-Gaussian (LoG) functions: {words}. They explain "
-        f"{one.summary()['explained_by_fits']:.0%} of the kernels' variance on the mean. A kernel gets another function only where that pays for its parameters."
+        f"Gaussian and Laplacian-of-Gaussian (LoG) functions: {words}. They explain {share:.0%} of the kernels' "
+        "variance on the mean. A kernel gets another function only where that pays for its parameters."
     )
     drawn = picture("kernels", draw.kernel_figure(one.fits), "Kernels, and below each its fit and what that explains.")
     return [Section("What its first kernels are", text, pictures=[drawn])]

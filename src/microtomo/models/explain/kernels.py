@@ -101,13 +101,13 @@ def fit_kernel(kernel: np.ndarray, most: int = MOST_TERMS) -> KernelFit:
     y, x = np.meshgrid(rows, columns, indexing="ij")
     scale = float(np.abs(values).max()) or 1.0
     target = values / scale
-    best = ((), float(target.mean()), _criterion(target - target.mean(), 1))
+    best: _Fit = ((), float(target.mean()), _criterion(target - target.mean(), 1))
     terms: tuple[Term, ...] = ()
     for _ in range(most):
-        known, offset, _score = best
+        known, offset, _ = best
         rest = target - _total(known, offset, y, x)
         tried = [_refined((*terms, _started(kind, rest, y, x)), target, y, x) for kind in KINDS]
-        candidate = min((t for t in tried if t is not None), key=lambda t: t[2], default=None)
+        candidate = min((fit for fit in tried if fit is not None), key=_score, default=None)
         if candidate is None or candidate[2] >= best[2]:
             break
         best, terms = candidate, candidate[0]
@@ -116,6 +116,13 @@ def fit_kernel(kernel: np.ndarray, most: int = MOST_TERMS) -> KernelFit:
     total = float(((target - target.mean()) ** 2).sum())
     explained = 1 - float(((target - fitted) ** 2).sum()) / total if total > 0 else 1.0
     return KernelFit(values, fitted * scale, tuple(_scaled(t, scale) for t in terms), offset * scale, explained)
+
+
+_Fit = tuple[tuple[Term, ...], float, float]  # terms, offset, and what the fit costs
+
+
+def _score(fit: _Fit) -> float:
+    return fit[2]
 
 
 def _scaled(term: Term, scale: float) -> Term:
@@ -142,9 +149,7 @@ def _started(kind: str, rest: np.ndarray, y: np.ndarray, x: np.ndarray) -> Term:
     return Term(kind, (float(height), 0.0, 0.0, max(rest.shape) / 4, float(fy), float(fx), 0.0))
 
 
-def _refined(
-    terms: Sequence[Term], target: np.ndarray, y: np.ndarray, x: np.ndarray
-) -> tuple[tuple[Term, ...], float, float] | None:
+def _refined(terms: Sequence[Term], target: np.ndarray, y: np.ndarray, x: np.ndarray) -> _Fit | None:
     """All parameters together by least squares; None where there are too many of them for the values."""
     sizes = [KINDS[t.kind][1] for t in terms]
     if sum(sizes) + 1 > _FREEDOM * target.size:
@@ -158,7 +163,7 @@ def _refined(
         return tuple(Term(t.kind, tuple(map(float, part))) for t, part in zip(terms, parts, strict=True))
 
     def left(p: np.ndarray) -> np.ndarray:
-        return (_total(read(p[:-1]), float(p[-1]), y, x) - target).ravel()
+        return np.asarray((_total(read(p[:-1]), float(p[-1]), y, x) - target).ravel())
 
     start = np.clip([v for t in terms for v in t.parameters], np.array(low) + 1e-6, np.array(high) - 1e-6)
     found = least_squares(left, [*start, 0.0], bounds=([*low, -4.0], [*high, 4.0]), max_nfev=_EVALUATIONS)

@@ -36,7 +36,7 @@ def outputs_of(network: nn.Module, layers: Sequence[str], keep: bool = False) ->
 
         return kept
 
-    handles = [modules[name].register_forward_hook(keeper(name)) for name in layers]  # type: ignore[arg-type]
+    handles = [modules[name].register_forward_hook(keeper(name)) for name in layers]
     try:
         yield seen
     finally:
@@ -56,7 +56,7 @@ def convolutions(subject: Subject) -> dict[str, tuple[int, ...]]:
         return noted
 
     modules = dict(subject.network.named_modules())
-    handles = [modules[name].register_forward_hook(note(name)) for name in names]  # type: ignore[arg-type]
+    handles = [modules[name].register_forward_hook(note(name)) for name in names]
     try:
         with torch.no_grad():
             subject.scores(subject.network, subject.image)
@@ -69,8 +69,8 @@ def convolutions(subject: Subject) -> dict[str, tuple[int, ...]]:
 def chosen_layers(order: dict[str, tuple[int, ...]], most: int = MOST_LAYERS) -> list[str]:
     """Up to ``most`` of the convolutions with more than one channel, evenly from first to last."""
     names = [name for name, shape in order.items() if shape[1] > 1]
-    places = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)) if names else []
-    return [names[k] for k in places]
+    places = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
+    return [names[k] for k in np.unique(places)]
 
 
 def cam_layers(order: dict[str, tuple[int, ...]]) -> dict[str, str]:

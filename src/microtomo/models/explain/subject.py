@@ -149,7 +149,7 @@ def scan_subject(scan: Scan, method: str, weights: str | Path | None = None) -> 
 def layer_scores(head: Head, output: Tensor) -> Tensor:
     """Log-odds (n, l, y, x) that a layer is there, of a network's output: more than nothing by its head's own words.
 
-    Levels: not the lowest; voxels: any of the column; thickness: above a share :data:`THIN` of the greatest.
+    Levels: not the lowest; voxels: the surest of the column; thickness: above a share :data:`THIN` of the greatest.
     """
     if isinstance(head, LevelsHead):
         return torch.stack(
@@ -157,8 +157,7 @@ def layer_scores(head: Head, output: Tensor) -> Tensor:
         )
     if isinstance(head, VoxelHead):
         p = head.logits(output).softmax(1)[:, 1:].clamp(_LEAST, 1 - _LEAST)
-        none = (-p).log1p().sum(2).clamp_max(-_LEAST)
-        return (-none.exp()).log1p() - none
+        return (p.log() - (-p).log1p()).amax(2)
     if isinstance(head, ThicknessHead):
         return output.float().chunk(2, 1)[0] - float(np.log(THIN / (1 - THIN)))
     raise MicrotomoError(f"{type(head).__name__}: a head that cannot be explained: say in layer_scores what it sees")
@@ -192,4 +191,4 @@ def _network_of(method: str) -> Method:
 
 def label_mask(labels: Any, number: int) -> np.ndarray:
     """Pixels (y, x) bool of a label image (y, x) that hold a number."""
-    return np.asarray(labels) == number
+    return np.asarray(np.asarray(labels) == number)
