@@ -72,6 +72,7 @@ def _command(known: Measurement) -> Callable[..., None]:
         *((t, Path | None, typer.Option(help=f"CSV file for the table of {t}."), ()) for t in known.tables[1:]),
         ("picture", Path | None, typer.Option(help="Picture of what was measured; a folder for many."), ()),
         *_histogram(known),
+        *_tracks(known),
         ("report", Path | None, typer.Option(help="HTML page of all images, with their pictures."), ()),
         _mask(known),
         ("method", str | None, typer.Option(help=f"Segmenter: {methods}; else {default}."), ()),
@@ -99,6 +100,13 @@ def _histogram(known: Measurement) -> list[tuple[str, Any, Any, Any]]:
         return []
     words = f"Picture of the distribution of the {known.distribution}s on all images."
     return [("histogram", Path | None, typer.Option(help=words), ())]
+
+
+def _tracks(known: Measurement) -> list[tuple[str, Any, Any, Any]]:
+    if not known.followed:
+        return []
+    words = "The images are frames of one series: CSV file of what each became; the page gets curves over time."
+    return [("tracks", Path | None, typer.Option(help=words), ())]
 
 
 def _mask(known: Measurement) -> tuple[str, Any, Any, Any]:
