@@ -132,6 +132,7 @@ class Measurement:
     image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
     first column of every table, also for one image. ``distribution`` names the length whose distribution on all images
     is drawn, "" for none: the result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
+    ``followed``: whether its rows can be followed over the frames of a series, by the columns x, y and diameter_px.
     ``chart``: columns that a page shows, the first over dates with an interval from the second to the third.
     """
 
@@ -143,6 +144,7 @@ class Measurement:
     from_labels: bool = False
     names_image: bool = True
     distribution: str = ""
+    followed: bool = False
     chart: tuple[str, ...] = ()
 
     @property

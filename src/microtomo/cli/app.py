@@ -98,6 +98,7 @@ def _register() -> None:
     from microtomo.cli.design import design
     from microtomo.cli.doctor import doctor
     from microtomo.cli.evaluate import evaluate
+    from microtomo.cli.explain import explain
     from microtomo.cli.generate import generate
     from microtomo.cli.import_ import import_
     from microtomo.cli.measure import measure
@@ -114,7 +115,7 @@ def _register() -> None:
 
     scans = (demo, design, generate, calibrate, train, reconstruct, evaluate, render, view)
     micrographs = (segment, sort, compress, expand)
-    for verb in (*scans, *micrographs, models, doctor):
+    for verb in (*scans, *micrographs, explain, models, doctor):
         app.command(cls=RegistryHelp)(verb)
     app.command("import", cls=RegistryHelp)(import_)
     app.command("signal", cls=RegistryHelp)(draw_signal)

@@ -52,10 +52,11 @@ def _command(known: Measurement) -> Callable[..., None]:
 
         run(known, **given)
 
+    from microtomo.cli.texts import ready_methods
     from microtomo.errors import MicrotomoError
-    from microtomo.registry import best_shipped, list_methods
+    from microtomo.registry import best_shipped
 
-    methods = ", ".join(m.name for m in list_methods(task=known.task))
+    methods = ", ".join(ready_methods(task=known.task))
     try:
         default = best_shipped(known.task).name
     except MicrotomoError:  # nothing comes ready to use
@@ -71,6 +72,7 @@ def _command(known: Measurement) -> Callable[..., None]:
         *((t, Path | None, typer.Option(help=f"CSV file for the table of {t}."), ()) for t in known.tables[1:]),
         ("picture", Path | None, typer.Option(help="Picture of what was measured; a folder for many."), ()),
         *_histogram(known),
+        *_tracks(known),
         ("report", Path | None, typer.Option(help="HTML page of all images, with their pictures."), ()),
         _mask(known),
         ("method", str | None, typer.Option(help=f"Segmenter: {methods}; else {default}."), ()),
@@ -98,6 +100,13 @@ def _histogram(known: Measurement) -> list[tuple[str, Any, Any, Any]]:
         return []
     words = f"Picture of the distribution of the {known.distribution}s on all images."
     return [("histogram", Path | None, typer.Option(help=words), ())]
+
+
+def _tracks(known: Measurement) -> list[tuple[str, Any, Any, Any]]:
+    if not known.followed:
+        return []
+    words = "The images are frames of one series: CSV file of what each became; the page gets curves over time."
+    return [("tracks", Path | None, typer.Option(help=words), ())]
 
 
 def _mask(known: Measurement) -> tuple[str, Any, Any, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from microtomo.cli.followed import followed
 from microtomo.cli.measured_parts import Part, parts_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from microtomo.report.charted import DatedImage
     from microtomo.tem.measurement import Measured
     from microtomo.tem.particles.statistics import SizeDistribution
+    from microtomo.tem.particles.tracking import Series
 
 PAGE_DPI = 110
 """Resolution of pictures on the page, which shows two beside each other on 1080 pixels."""
@@ -36,6 +38,7 @@ def run(
     pixel_nm: float | None,
     as_json: bool,
     histogram: Path | None = None,
+    tracks: Path | None = None,
     **given: Any,
 ) -> None:
     """Measure an image, or all of a folder, and write tables, pictures and the page."""
@@ -47,7 +50,9 @@ def run(
 
     tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
     folder = image.is_dir()
-    files = _files(known, image, mask, method, [*tables.values(), None if folder else picture, histogram, report])
+    files = _files(
+        known, image, mask, method, [*tables.values(), None if folder else picture, histogram, tracks, report]
+    )
     options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
     drawn = {"picture": picture and str(picture), "page": report is not None}
     job = {"measurement": known.name, "version": __version__, "mask": str(mask), **drawn, **options, **given}
@@ -80,7 +85,10 @@ def run(
             sizes, unit = total
             summary = {"images": len(files) - len(refused), **sizes.summary(unit)}
             say(json.dumps(summary) if as_json else f"all images: {_total_sentence(sizes, unit)}")
-        _conclude(known, method, parts, files, refused, histogram, report)
+        series = None if tracks is None else followed(known, parts, tracks)
+        if series is not None:
+            say(json.dumps(series.summary()) if as_json else f"{series.sentence()}; written to {tracks}")
+        _conclude(known, method, parts, files, refused, histogram, report, series)
     if refused:
         raise MicrotomoError(f"{len(refused)} of {len(files)} images could not be measured, see above")
 
@@ -116,12 +124,14 @@ def _conclude(
     refused: Sequence[str],
     histogram: Path | None,
     report: Path | None,
+    series: Series | None = None,
 ) -> None:
     """Draw the distribution, and write the page."""
     from microtomo.registry import best_shipped
     from microtomo.report.charted import charted_sections
     from microtomo.report.measurement import Shown, measurement_report
     from microtomo.report.page import write_report
+    from microtomo.report.series import series_section
     from microtomo.viz.distributions import distribution_figure
     from microtomo.viz.figures import save_figure
 
@@ -138,6 +148,8 @@ def _conclude(
             sentence = "" if total is None else _total_sentence(*total)
             used = method or best_shipped(known.task).name
             charts = charted_sections(known, _dated(known, parts, files), Path(folder)) if known.chart else []
+            if series is not None:
+                charts.append(series_section(series, Path(folder)))
             page = measurement_report(
                 known, used, images, sentence, drawn if total is not None else None, charts, refused
             )

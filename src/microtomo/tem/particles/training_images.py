@@ -34,7 +34,15 @@ class TrainingImage:
 def training_conditions(size: int) -> Conditions:
     """Conditions of the training set for images of ``size`` x ``size`` pixels."""
     return Conditions(
-        size=(size, size), diameter_px=(4.5, 36.0), covered=(0.03, 0.3), contrast=(0.15, 2.5), touching=(0.0, 0.45)
+        size=(size, size),
+        diameter_px=(4.5, 36.0),
+        spread=(0.12, 0.65),
+        covered=(0.03, 0.3),
+        contrast=(0.08, 2.5),
+        touching=(0.0, 0.45),
+        blur_px=(0.3, 2.2),
+        grown=(1.8, 5.0),
+        heaped=(0.0, 0.9),
     )
 
 
