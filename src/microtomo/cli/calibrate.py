@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from microtomo.cli.options import parse_energies, parse_region
+from microtomo.cli.say import console, say
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:
@@ -82,10 +83,10 @@ def calibrate(
     if report is not None:
         _write(found, report)
     if as_json:
-        typer.echo(json.dumps({"output": str(output), **_plain(found)}))
+        say(json.dumps({"output": str(output), **_plain(found)}))
         return
     _show(found)
-    typer.echo(f"written to {output}")
+    say(f"written to {output}")
 
 
 def _angles(text: str) -> tuple[float, float]:
@@ -130,19 +131,16 @@ def _write(found: Calibration, report: Path) -> None:
 
 
 def _show(found: Calibration) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from microtomo.report.calibration import heading, value_table
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120  # a file or a pipe has no width
+    shown = console()
     content, table = value_table(found), Table(title=heading(found))
     for i, name in enumerate(content.header):
         table.add_column(name, justify="right" if i else "left")
     for row in content.rows:
         table.add_row(*map(str, row))
-    console.print(table)
+    shown.print(table)
     for note in found.notes:
-        console.print(f"{note[0].upper()}{note[1:]}.", highlight=False)
+        shown.print(f"{note[0].upper()}{note[1:]}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from microtomo.cli.options import Forward
+from microtomo.cli.say import console, say, tell
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def design(
     made = Design(question, curves, chosen, others, checks, check)
     if output is not None:
         _write(made, output)
-        _tell(f"written to {output}")
+        tell(f"written to {output}")
     if as_json:
-        typer.echo(json.dumps(_told(made)))
+        say(json.dumps(_told(made)))
     else:
         _show(made)
 
@@ -198,14 +199,11 @@ def _write(design: Design, output: Path) -> None:
 
 
 def _show(design: Design) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from microtomo.report.design import about, check_table, choice_table, heading
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120  # a file or a pipe has no width
+    shown = console()
     tables = [(heading(design.question), choice_table(design))]
     tables += [(f"Checked on {design.samples} images of each kind", check_table(design))] if design.checks else []
     for title, content in tables:
@@ -214,14 +212,10 @@ def _show(design: Design) -> None:
             table.add_column(name, justify="right" if i != 1 else "left")
         for row in content.rows:
             table.add_row(*map(str, row))
-        console.print(table)
-    console.print(about(design), highlight=False)
+        shown.print(table)
+    shown.print(about(design))
 
 
 def _tell_check(check: Check) -> None:
     errors = ", ".join(f"{v:.3g}" for v in check.rmse_nm)
-    _tell(f"{check.structure}, {check.name} {len(check.energies_kev)} energies, {check.method}: {errors} nm")
-
-
-def _tell(message: str) -> None:
-    typer.echo(message, err=True)
+    tell(f"{check.structure}, {check.name} {len(check.energies_kev)} energies, {check.method}: {errors} nm")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from microtomo.cli.options import Forward, parse_energies, parse_region
+from microtomo.cli.say import say
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:
@@ -73,16 +74,16 @@ def import_(
     write_scan(output, imported.scan)
     page = None if report is None else _write_page(imported, report, output)
     if as_json:
-        typer.echo(json.dumps({"output": str(output), "report": page and str(page), **_summary(imported)}))
+        say(json.dumps({"output": str(output), "report": page and str(page), **_summary(imported)}))
     else:
-        typer.echo(f"{_line(imported)}; written to {output}")
+        say(f"{_line(imported)}; written to {output}")
     if imported.recording.pixel_nm is None:
-        typer.echo("note: no pixel size is known: 10 nm is taken, pass --pixel-nm", err=True)
+        say("note: no pixel size is known: 10 nm is taken, pass --pixel-nm", err=True)
     for finding in imported.findings:
-        typer.echo(f"{'warning' if finding.grave else 'note'}: {finding.text}", err=True)
-    typer.echo(imported.summary, err=True)
+        say(f"{'warning' if finding.grave else 'note'}: {finding.text}", err=True)
+    say(imported.summary, err=True)
     if page is not None:
-        typer.echo(f"quality page: {page}", err=True)
+        say(f"quality page: {page}", err=True)
 
 
 def _is_page(report: Path) -> bool:

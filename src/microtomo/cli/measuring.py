@@ -9,9 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from microtomo.cli.measured_parts import Part, parts_of
+from microtomo.cli.say import say
 
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
@@ -68,7 +67,7 @@ def run(
                 if not folder:
                     raise
                 refused.append(str(error))
-                typer.echo(f"warning: {error}", err=True)
+                say(f"warning: {error}", err=True)
                 continue
             summary = {"image": path.name, **part.summary}
             say(json.dumps(summary) if as_json else f"{path.name}: {part.sentence}; written to {output}")
@@ -132,7 +131,7 @@ def _conclude(
             sizes, unit = total
             save_figure(distribution_figure(sizes, known.distribution, unit, f"{known.name}, whole ones"), drawn)
         elif histogram is not None:
-            typer.echo(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of", err=True)
+            say(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of", err=True)
         if report is not None:
             images = [Shown(part.name, part.summary, part.sentence, part.picture) for part in parts]
             sentence = "" if total is None else _total_sentence(*total)

@@ -70,12 +70,9 @@ def parse_region(text: str) -> tuple[slice, slice]:
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """Key and value of ``key=value``: the value as TOML reads it, else as text."""
-    import tomllib
+    from microtomo.settings import toml_value
 
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
         raise MicrotomoError(f"--set {text}: not understood: write --set key=value")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+    return key.strip(), toml_value(value.strip())

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from microtomo.cli.options import BeamNm, GivenForward, Spread, parse_energies, parse_region, parse_setting, parse_slice
+from microtomo.cli.say import say, tell
 from microtomo.errors import MicrotomoError, nearest
 
 
@@ -65,13 +66,13 @@ def reconstruct(
             noise=noise, voxel_nm=voxel_nm, rule=rule, device=device, **around,
         )  # fmt: skip
     for note in summary.notes:
-        _tell(f"note: {note}")
+        tell(f"note: {note}")
     if as_json:
-        typer.echo(json.dumps({"output": str(output), **summary.as_dict()}))
+        say(json.dumps({"output": str(output), **summary.as_dict()}))
     else:
-        typer.echo(f"{summary.line()}; written to {output}")
+        say(f"{summary.line()}; written to {output}")
     for warning in summary.warnings():
-        _tell(f"warning: {warning}")
+        tell(f"warning: {warning}")
 
 
 def _check_device(device: str | None) -> None:
@@ -84,7 +85,3 @@ def _check_device(device: str | None) -> None:
         raise MicrotomoError(f"unknown device {device!r}; {nearest(kind, ['cpu', 'cuda'])}")
     if kind == "cuda" and not torch.cuda.is_available():
         raise MicrotomoError("--device cuda: PyTorch sees no GPU: leave it out, or see `microtomo doctor`")
-
-
-def _tell(message: str) -> None:
-    typer.echo(message, err=True)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from microtomo.cli.say import say
+
 
 def sort(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of micrographs.")],
@@ -20,8 +22,9 @@ def sort(
 ) -> None:
     """Order micrographs by usable area: the share that no contaminant covers, largest first."""
     from microtomo.cli.segment import segmented
-    from microtomo.io.atomic import check_output, whole_file
+    from microtomo.io.atomic import check_output
     from microtomo.io.micrographs import list_micrographs
+    from microtomo.io.tables import write_csv
     from microtomo.tem.graphene.reduction import usable_order
 
     if output is not None:
@@ -30,15 +33,13 @@ def sort(
     masks = [segmented(path, method, "contaminant").mask for path in paths]
     rows = [(paths[k].name, 1 - float(masks[k].mean()), int((~masks[k]).sum())) for k in usable_order(masks)]
     if output is not None:
-        lines = [f"{rank},{name},{share:.4f},{pixels}" for rank, (name, share, pixels) in enumerate(rows, 1)]
-        with whole_file(output) as temporary:
-            text = "\n".join(["rank,image,usable_share,usable_pixels", *lines]) + "\n"
-            temporary.write_text(text, encoding="utf-8")
+        lines = [[str(k), name, f"{share:.4f}", str(pixels)] for k, (name, share, pixels) in enumerate(rows, 1)]
+        write_csv(output, ["rank", "image", "usable_share", "usable_pixels"], lines)
     if as_json:
-        typer.echo(json.dumps([{"image": n, "usable_share": s, "usable_pixels": p} for n, s, p in rows]))
+        say(json.dumps([{"image": n, "usable_share": s, "usable_pixels": p} for n, s, p in rows]))
     else:
         for name, share, _ in rows:
-            typer.echo(f"{share:6.1%}  {name}")
+            say(f"{share:6.1%}  {name}")
 
 
 def compress(
@@ -75,9 +76,9 @@ def compress(
         smaller = run(read_pixels(path), mask if keep == "graphene" else ~mask)
         write_compressed(target, smaller)
         if as_json:
-            typer.echo(json.dumps({"input": str(path), "output": str(target), "ratio": smaller.ratio}))
+            say(json.dumps({"input": str(path), "output": str(target), "ratio": smaller.ratio}))
         else:
-            typer.echo(f"{path.name}: {smaller.ratio:.2f} times smaller; written to {target}")
+            say(f"{path.name}: {smaller.ratio:.2f} times smaller; written to {target}")
 
 
 def expand(
@@ -98,4 +99,4 @@ def expand(
 
     with whole_file(output, [compressed]) as temporary, writing(output):
         tifffile.imwrite(temporary, image)
-    typer.echo(f"{image.shape[0]} x {image.shape[1]} pixels written to {output}")
+    say(f"{image.shape[0]} x {image.shape[1]} pixels written to {output}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.say import say
+
 if TYPE_CHECKING:
     from microtomo.study import Study
     from microtomo.viz.scene import Scene
@@ -108,7 +110,7 @@ def _export(study: Study, output: Path, what: str, figure: str | None, file: Pat
             raise MicrotomoError(f"a scan has no {what}: reconstruct it and render that file")
         truth = what == "truth" or study.rec is None
         for path in write_export(study, output, truth=truth, inputs=[file]):
-            typer.echo(str(path), err=True)
+            say(str(path), err=True)
 
 
 def _scene(what: str, study: Study, title: str, z_scale: float | None, light: bool) -> Scene:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from microtomo.cli.options import Forward, parse_energies
+from microtomo.cli.say import say
 from microtomo.errors import MicrotomoError
 
 FIGURES = ("signal", "contrast", "depth")
@@ -47,4 +48,4 @@ def signal(
         save_figure(figures(model, noise)[figure], output)
     else:
         write_page(model, output, noise, f"microtomo {__version__}")
-    typer.echo(f"written to {output}")
+    say(f"written to {output}")

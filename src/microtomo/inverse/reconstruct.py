@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError
 from microtomo.inverse.misfit import NOISE_FLOOR, Grid
 from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
@@ -20,7 +20,7 @@ from microtomo.inverse.spread import Corrected, Run, run_with_spread
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
 from microtomo.physics.spread_model import GivenSpread, SpreadModel, spread_around
-from microtomo.registry import Method, get_method, get_task
+from microtomo.registry import get_method, get_task
 from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
 from microtomo.voxels import RULES, default_depth
 
@@ -78,7 +78,7 @@ def reconstruct(
     chosen = get_method(method)
     if get_task(chosen.task).input != "scan":
         raise MicrotomoError(f"method {method} is for task {chosen.task}, not for scans: use `microtomo segment`")
-    _check_options(chosen, options)
+    options = chosen.checked(options)
     if spread is not None and not isinstance(scan, Scan):
         raise MicrotomoError("an array has no pixel size, which lateral spread needs: give a Scan with one")
     scan, problem_stack = _complete(scan, stack, energies_kev)
@@ -150,12 +150,6 @@ def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None) 
 
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else repr(value)
-
-
-def _check_options(method: Method, options: dict[str, Any]) -> None:
-    for name in options:
-        if name not in method.options:
-            raise MicrotomoError(f"method {method.name} has no option {name!r}; {nearest(name, method.options)}")
 
 
 def _complete(

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, cause
 
 _NM = {
     "nm": 1.0, "nanometer": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "micrometer": 1e3, "mm": 1e6,
@@ -46,8 +46,10 @@ def reading(path: Path) -> Iterator[None]:
         if error.errno:
             raise MicrotomoError(f"{path}: cannot be read ({message.split(' (')[0]}): check the path") from error
         raise MicrotomoError(f"{path}: cannot be read, it seems damaged ({message}): copy or write it again") from error
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise MicrotomoError(f"{path}: cannot be read, it seems damaged ({error}): copy or write it again") from error
+    except Exception as error:
+        raise MicrotomoError(
+            f"{path}: cannot be read, it seems damaged ({cause(error)}): copy or write it again"
+        ) from error
 
 
 def load_filters(path: Path, data: h5py.Dataset) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, cause
 from microtomo.io.arrays import read_npy
 from microtomo.io.atomic import whole_file, writing
 from microtomo.io.kinds import MICROGRAPH_SUFFIXES, NPY, Kind, files_in, format_of, kind_of
@@ -109,17 +109,17 @@ def list_micrographs(folder: str | Path, labels: bool = False) -> list[Path]:
 
 
 def _picture(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
             if picture.mode in ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LA", "PA"):
                 return _grey_of_colour(path, np.asarray(picture.convert("RGB")))
             return np.asarray(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, MicrotomoError):
-            raise
-        raise MicrotomoError(f"{path}: cannot be read as an image ({error}): export it again") from error
+    except MicrotomoError:
+        raise
+    except Exception as error:  # among them bombs, and readers that fail in every way on damaged files
+        raise MicrotomoError(f"{path}: cannot be read as an image ({cause(error)}): export it again") from error
 
 
 def _grey_of_colour(path: Path, pixels: np.ndarray) -> np.ndarray:
