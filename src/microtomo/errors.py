@@ -44,6 +44,11 @@ def nearest(name: str, known: list[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
 
 
+def few(names: list[str], most: int = 3) -> str:
+    """Names in a sentence: the first few, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Put the file name before the message of a MicrotomoError."""

@@ -87,7 +87,7 @@ def test_what_a_terminal_acts_on_is_spelled_out(capsys):
 
 def test_tables_hold_no_formula_and_keep_numbers(tmp_path):
     cells = ["=1+1", "@SUM(A1)", "+a", "-b", "-1.5e-3", "+3", "-inf", 'a,"b"', "\t=c"]
-    assert csv_line(cells) == "'=1+1,'@SUM(A1),'+a,'-b,-1.5e-3,+3,-inf,\"a,\"\"b\"\"\",'\\t=c"
+    assert csv_line(cells) == '\'=1+1,\'@SUM(A1),\'+a,\'-b,-1.5e-3,+3,-inf,"a,""b""",\'\\t=c'
     write_csv(tmp_path / "t.csv", ["name"], (row for row in [["a"], ["=b"]]))
     assert text_of(tmp_path / "t.csv") == "name\na\n'=b\n"
 

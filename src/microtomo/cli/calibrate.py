@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.options import parse_energies, parse_region
+from microtomo.cli.options import Force, new_file, parse_energies, parse_region
 from microtomo.cli.say import console, say
 from microtomo.errors import MicrotomoError
 
@@ -48,6 +48,7 @@ def calibrate(
         typer.Option(help="Relative noise of a pixel, for films of too few pixels to show it."),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="The fit: picture and values (.html), or picture (.png).")] = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Fit detector, beam energy and densities on films of known thickness, and write them into a stack file.
@@ -73,6 +74,7 @@ def calibrate(
     for path in (output, report):
         if path is not None:
             check_output(path)
+            new_file(path, force)
     names = [part.strip() for part in fit.split(",") if part.strip()]
     with progress(unit="solutions") as show:
         found = calibrate_file(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.options import Forward
+from microtomo.cli.options import Force, Forward, new_file
 from microtomo.cli.say import console, say, tell
 from microtomo.errors import MicrotomoError
 
@@ -45,6 +45,7 @@ def design(
     check: Annotated[
         int, typer.Option(min=0, help="Simulate and reconstruct so many images of each kind at the chosen energies.")
     ] = 0,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Choose the beam energies that tell most of a stack, and say how precise a scan of them can be.
@@ -63,6 +64,7 @@ def design(
 
     if output is not None:
         check_output(output)
+        new_file(output, force)
     question = _question(stack, forward, energies, noise, electrons, thickness, dose)
     count = len(question.stack.energies_kev)
     if images > min(count, _MOST):

@@ -33,19 +33,23 @@ def run(
     method: str | None,
     settings: list[str] | None,
     pixel_nm: float | None,
+    force: bool,
     as_json: bool,
     histogram: Path | None = None,
     **given: Any,
 ) -> None:
     """Measure an image, or all of a folder, and write tables, pictures and the page."""
     from microtomo import __version__
-    from microtomo.cli.options import parse_setting
+    from microtomo.cli.options import new_file, parse_setting
     from microtomo.cli.progress import each_of, resumable
     from microtomo.errors import MicrotomoError
     from microtomo.tem.measurement import write_table
 
     tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
     folder = image.is_dir()
+    for target in (*tables.values(), None if folder else picture, histogram, report):
+        if target is not None:
+            new_file(target, force)
     files = _files(known, image, mask, method, [*tables.values(), None if folder else picture, histogram, report])
     options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
     drawn = {"picture": picture and str(picture), "page": report is not None}

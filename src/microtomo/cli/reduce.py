@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from microtomo.cli.options import Force, new_file
 from microtomo.cli.say import say
 
 
@@ -18,6 +19,7 @@ def sort(
         str | None,
         typer.Option(help="Segmenter: {contaminant methods}; the first if not given."),
     ] = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Order micrographs by usable area: the share that no contaminant covers, largest first."""
@@ -29,6 +31,7 @@ def sort(
 
     if output is not None:
         check_output(output)
+        new_file(output, force, (".csv",), "a table")
     paths = list_micrographs(folder)
     masks = [segmented(path, method, "contaminant").mask for path in paths]
     rows = [(paths[k].name, 1 - float(masks[k].mean()), int((~masks[k]).sum())) for k in usable_order(masks)]
@@ -50,6 +53,7 @@ def compress(
         typer.Option(help="Segmenter: {contaminant methods}; the first if not given."),
     ] = None,
     keep: Annotated[str, typer.Option(help="What stays as it is: graphene or contaminant.")] = "graphene",
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
 ) -> None:
     """Keep one class as recorded and make runs of one value of the other; prints the ratio."""
@@ -72,6 +76,8 @@ def compress(
         jobs = [(image, output)]
     for path, target in jobs:
         check_output(target, [path])
+        new_file(target, force)
+    for path, target in jobs:
         mask = segmented(path, method, "contaminant").mask
         smaller = run(read_pixels(path), mask if keep == "graphene" else ~mask)
         write_compressed(target, smaller)
@@ -84,6 +90,7 @@ def compress(
 def expand(
     compressed: Annotated[Path, typer.Argument(metavar="FILE", help="What `microtomo compress` wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="TIFF file to write.")],
+    force: Force = False,
 ) -> None:
     """Turn a compressed micrograph back into a TIFF image: what was kept is as recorded."""
     from microtomo.errors import MicrotomoError, naming
@@ -93,6 +100,7 @@ def expand(
 
     if output.suffix.lower() not in TIFF.suffixes:
         raise MicrotomoError(f"{output}: images are written as .tif: choose such a name")
+    new_file(output, force)
     with naming(compressed):
         image = read_compressed(compressed).expand()
     import tifffile

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.options import Force, new_file
 from microtomo.cli.say import say
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def render(
     z_scale: Annotated[float | None, typer.Option(help="z exaggeration of the scene; else chosen.")] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size of the 3D picture in pixels.")] = "1200x900",
     title: Annotated[str | None, typer.Option(help="Title; else file and method.")] = None,
+    force: Force = False,
 ) -> None:
     """Draw a reconstruction or a scan: in 3D to PNG (no display needed) or HTML, or as a flat figure.
 
@@ -55,6 +57,7 @@ def render(
             f"{output}: unknown kind of picture {suffix!r}: end the name in .png or .html, or in {', '.join(SUFFIXES)}"
         )
     check_output(output, [file])
+    new_file(output, force)
     study = load_study(file, sample)
     if suffix in SUFFIXES:
         _export(study, output, what, figure, file)

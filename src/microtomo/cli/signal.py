@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from microtomo.cli.options import Forward, parse_energies
+from microtomo.cli.options import Force, Forward, new_file, parse_energies
 from microtomo.cli.say import say
 from microtomo.errors import MicrotomoError
 
@@ -23,6 +23,7 @@ def signal(
     ] = None,
     noise: Annotated[float, typer.Option(help="Relative noise of a pixel, for what can be seen.")] = 0.02,
     figure: Annotated[str, typer.Option(help="For .png: signal, contrast or depth.")] = "signal",
+    force: Force = False,
 ) -> None:
     """Draw the signal of a stack against energy, the contrast of each layer, and how deep the signal comes from."""
     if output.suffix.lower() not in (".html", ".png"):
@@ -42,6 +43,7 @@ def signal(
     from microtomo.viz.figures import save_figure
 
     check_output(output)
+    new_file(output, force)
     model = forward_model(forward, load_stack(stack), kev)
     prepare(model)
     if output.suffix.lower() == ".png":
