@@ -29,11 +29,11 @@ demo: $(INSTALLED)  ## simulate, reconstruct with every solver, score, draw: see
 picture: $(INSTALLED)  ## draw the pictures of README and docs
 	@mkdir -p build docs/images
 	$(BIN)/microtomo generate build/picture_scan.h5 --samples 2 --seed 7
-	$(BIN)/microtomo reconstruct build/picture_scan.h5 --samples 1 -o build/picture.h5
-	$(BIN)/microtomo render build/picture.h5 --title "Reconstructed by map" --size 1000x720 -o docs/images/reconstruction.png
-	$(BIN)/microtomo design --images 3 -o docs/images/design.png
-	$(BIN)/microtomo signal au-al-si -o docs/images/signal.png
-	$(BIN)/microtomo signal au-al-si --figure contrast -o docs/images/contrast.png
+	$(BIN)/microtomo reconstruct build/picture_scan.h5 --samples 1 --force -o build/picture.h5
+	$(BIN)/microtomo render build/picture.h5 --title "Reconstructed by map" --size 1000x720 --force -o docs/images/reconstruction.png
+	$(BIN)/microtomo design --images 3 --force -o docs/images/design.png
+	$(BIN)/microtomo signal au-al-si --force -o docs/images/signal.png
+	$(BIN)/microtomo signal au-al-si --figure contrast --force -o docs/images/contrast.png
 	$(BIN)/python tools/physics_pictures.py
 
 # One thread a worker: the workers already fill the cores.

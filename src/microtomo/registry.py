@@ -13,6 +13,7 @@ from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any, Literal
 
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.settings import checked_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +112,10 @@ class Method:
         """Names of its settings: the keyword-only parameters of ``run``."""
         return [p.name for p in _settings(self.run)]
 
+    def checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options, checked; see :func:`microtomo.settings.checked_options`."""
+        return checked_options(f"method {self.name}", _settings(self.run), options)
+
     def ready(self, forward: str = DEFAULT_FORWARD) -> bool:
         """Whether it runs straight after installation, for scans of that forward model."""
         try:
@@ -128,10 +133,10 @@ class Measurement:
     """A registered measurement: numbers that follow from a segmented micrograph.
 
     ``run(image, segmentation, pixel_nm, **settings)`` gives a :class:`microtomo.tem.measurement.Measured` with the
-    named ``tables``, the first of which is the result. With ``from_labels`` the labels alone suffice, so that a label
-    image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
-    first column of every table, also for one image. ``distribution`` names the length whose distribution on all images
-    is drawn, "" for none: the result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
+    named ``tables``, the first of which is the result. With ``from_labels`` a label image may stand in for the image;
+    else labels can only come beside it. ``names_image`` puts the image's name in the first column of every table, also
+    for one image. ``distribution`` names the length whose distribution on all images is drawn, "" for none: the
+    result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
     ``followed``: whether its rows can be followed over the frames of a series, by the columns x, y and diameter_px.
     ``chart``: columns that a page shows, the first over dates with an interval from the second to the third.
     """
@@ -176,10 +181,8 @@ def register(
     published: Published | None = None,
     weights: Callable[[str], Path] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a method under ``name``; the first line of its docstring is its summary.
-
-    Raises MicrotomoError for a name that is taken and for a method without a docstring.
-    """
+    """Decorator that adds a method, summed up by the first line of its docstring. Raises MicrotomoError for a name that
+    is taken and for a method without a docstring."""
 
     def add(run: Callable[..., Any]) -> Callable[..., Any]:
         if name in _METHODS:
@@ -194,8 +197,7 @@ def measurement(name: str, *, task: str, tables: Sequence[str] = (), **more: Any
     """Decorator that adds a :class:`Measurement` under ``name``; ``tables``: (name,) if none; ``more``: its fields.
 
     Its keyword-only parameters become options of ``microtomo measure NAME``, with the help of ``Annotated[type,
-    "help"]``. Raises MicrotomoError for a name that is taken and without a docstring.
-    """
+    "help"]``. Raises MicrotomoError for a name that is taken and without a docstring."""
 
     def add(run: Callable[..., Any]) -> Callable[..., Any]:
         if name in _MEASUREMENTS:
@@ -235,8 +237,7 @@ def get_task(name: str) -> Task:
 
 
 def get_method(name: str, task: str | None = None) -> Method:
-    """The method of that name. Raises MicrotomoError with the nearest names when there is none, and where it is for
-    another than the given task."""
+    """The method of that name. Raises MicrotomoError with the nearest names for none, and for one of another task."""
     _search()
     if name not in _METHODS:
         raise MicrotomoError(f"unknown method {name!r}; {nearest(name, list(_METHODS))} (see `microtomo models`)")
@@ -265,8 +266,7 @@ def known_scores(task: str, trial: str | None = None) -> dict[str, float]:
 def best_shipped(task: str, forward: str = DEFAULT_FORWARD) -> Method:
     """The method to use where none is named: of those that run straight after installation, the best by its score.
 
-    Methods without a measured score come after all others. Raises MicrotomoError where no method is ready.
-    """
+    Methods without a measured score come after all others. Raises MicrotomoError where no method is ready."""
     scores = known_scores(task)
     ready = [m for m in list_methods(task=task) if m.ready(forward)]
     if not ready:

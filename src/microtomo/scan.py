@@ -23,6 +23,7 @@ class Status(IntEnum):
     POOR_FIT = 1
     OUT_OF_RANGE = 2
     NOT_CONVERGED = 3
+    MASKED = 4
 
     @property
     def message(self) -> str:
@@ -37,6 +38,7 @@ _MESSAGES = {
     ),
     Status.OUT_OF_RANGE: "thickness at the end of its range or opaque at every energy: raise max_nm or the beam energy",
     Status.NOT_CONVERGED: "the solver stopped before it converged: allow more iterations, or rounds of map",
+    Status.MASKED: "left out by the mask",
 }
 
 
@@ -131,12 +133,50 @@ class Scan:
         """The same scan with every energy divided by its mean over a region of bare substrate (pixel slices)."""
         from dataclasses import replace
 
+        check_region(rows, columns, self.shape, "substrate")
         region = self.data[..., rows, columns]
-        if 0 in region.shape:
-            raise MicrotomoError(
-                f"the substrate region {rows}, {columns} holds no pixel of the {self.shape[-2:]} image"
-            )
         return replace(self, data=self.data / region.mean((-2, -1))[..., None, None])
+
+    def cropped(self, rows: slice, columns: slice) -> Scan:
+        """The part of the images inside a region (pixel slices), with its truth. Raises MicrotomoError beyond them."""
+        from dataclasses import replace
+
+        check_region(rows, columns, self.shape, "region of interest")
+        part = (..., rows, columns)
+        ends = [[int(n) for n in s.indices(size)[:2]] for s, size in zip(part[1:], self.shape[-2:], strict=True)]
+        history = {**self.history, "roi": {"rows": ends[0], "columns": ends[1]}}
+        truth = None if self.truth is None else self.truth[part]
+        return replace(self, data=self.data[part], truth=truth, history=history)
+
+    def masked(self, mask: np.ndarray) -> Scan:
+        """The scan with NaN at every energy where ``mask`` (y, x) is False: pixels that a reconstruction leaves out.
+
+        Raises MicrotomoError for a mask of another size.
+        """
+        from dataclasses import replace
+
+        if tuple(mask.shape) != self.shape[-2:]:
+            raise MicrotomoError(f"the mask is {_size(mask.shape)} pixels but the images are {_size(self.shape)}")
+        out = torch.from_numpy(~np.asarray(mask, dtype=bool))
+        data = as_tensor(self.data)
+        filled = like(data.masked_fill(out.to(data.device), float("nan")), self.data)
+        return replace(self, data=filled, history={**self.history, "masked": int(out.sum())})
+
+
+def check_region(rows: slice, columns: slice, shape: tuple[int, ...], what: str) -> None:
+    """Raise MicrotomoError unless a region of an image (..., y, x) holds pixels and lies inside it."""
+    for part, size in ((rows, shape[-2]), (columns, shape[-1])):
+        start, stop = part.start or 0, size if part.stop is None else part.stop
+        if not 0 <= start < stop <= size:
+            asked = ",".join(f"{s.start or 0}:{'' if s.stop is None else s.stop}" for s in (rows, columns))
+            raise MicrotomoError(
+                f"the {what} {asked} is empty or reaches beyond the {_size(shape)} pixels of the images: give rows and "
+                "columns inside them"
+            )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[-2]} x {shape[-1]}"
 
 
 @dataclass(frozen=True)
@@ -167,5 +207,5 @@ class Reconstruction:
         status = as_tensor(self.status).long()
         share = [(Status(s), float((status == s).double().mean())) for s in Status]
         shares = ", ".join(f"{v:.1%} {s.name.lower().replace('_', ' ')}" for s, v in share if v > 0)
-        chi_square = float(as_tensor(self.chi_square).mean())
+        chi_square = float(as_tensor(self.chi_square).nanmean())
         return f"{self.method}: {shares}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s"

@@ -15,10 +15,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from microtomo.errors import MicrotomoError
+from microtomo.cli.say import say, tell
+from microtomo.errors import MicrotomoError, cause
 
 # threads that spin while they wait cost many times their work on a busy machine
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# a .numba_config.yaml in the current folder could name a folder of compiled code of anybody's making
+os.environ.setdefault("NUMBA_CACHE_DIR", "")
 
 
 class _Terminated(KeyboardInterrupt):
@@ -29,6 +32,7 @@ class _Verbs(TyperGroup):
     """Runs a verb and turns what goes wrong into a sentence on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -38,13 +42,13 @@ class _Verbs(TyperGroup):
                 raise  # wrong usage and the like, for which typer has words
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            message, code = _sentence(error)
-            typer.echo(message, err=True)
+            message, code = _sentence(error, words)
+            tell(message)
             raise typer.Exit(code) from None
 
 
-def _sentence(error: BaseException) -> tuple[str, int]:
-    """The sentence for an error and the exit code."""
+def _sentence(error: BaseException, words: Sequence[str] = ()) -> tuple[str, int]:
+    """The sentence for an error and the exit code; ``words`` are those of the command line."""
     if isinstance(error, _Terminated):
         return "terminated: unfinished output was removed", 128 + signal.SIGTERM
     if isinstance(error, KeyboardInterrupt):
@@ -56,12 +60,19 @@ def _sentence(error: BaseException) -> tuple[str, int]:
     if isinstance(error, MicrotomoError):
         return f"error: {error}", 1
     if isinstance(error, MemoryError):
-        return "error: out of memory: take fewer samples at a time (--batch 1) or a smaller image", 1
+        return f"error: {_files(words)}out of memory: take fewer samples at a time (--batch 1) or a smaller image", 1
     if isinstance(error, OSError):
-        what = error if error.filename is None else f"{error.filename}: {error.strerror}"
+        what = f"{_files(words)}{error}" if error.filename is None else f"{error.filename}: {error.strerror}"
         return f"error: {what}: check path, permission and free space", 1
-    first = (str(error).splitlines() or ["no message"])[0]
-    return f"error: unexpected {type(error).__name__}: {first}: run `microtomo --debug ...` and report what it says", 1
+    name, said = type(error).__name__, cause(error)
+    what = f"{_files(words)}unexpected {name}{'' if said == name else f': {said}'}"
+    return f"error: {what}: run `microtomo --debug ...` and report what it says", 1
+
+
+def _files(words: Sequence[str]) -> str:
+    """Those words that are files or folders, to stand before a sentence."""
+    names = [word for word in words if not word.startswith("-") and os.path.exists(word)]
+    return f"{', '.join(names)}: " if names else ""
 
 
 app = typer.Typer(
@@ -77,7 +88,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"microtomo {version('microtomo')}")
+        say(f"microtomo {version('microtomo')}")
         raise typer.Exit()
 
 
@@ -130,7 +141,14 @@ def _warn(message: Any, category: Any, filename: str, lineno: int, file: Any = N
     """The package's own warnings as sentences on stderr, those of libraries as Python shows them."""
     own = Path(filename).is_relative_to(Path(__file__).parents[1])
     text = f"warning: {message}" if own else warnings.formatwarning(message, category, filename, lineno, line).rstrip()
-    typer.echo(text, err=True)
+    tell(*text.splitlines())
+
+
+def _import_nothing_here() -> None:
+    """Import nothing from the current folder, where data of others may lie, in this process and those it starts."""
+    os.environ["PYTHONSAFEPATH"] = "1"
+    if not sys.flags.safe_path and sys.path and Path(sys.path[0] or ".").resolve() == Path.cwd():
+        del sys.path[0]  # python -m microtomo.cli.app put it there
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,6 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def terminate(number: int, frame: FrameType | None) -> None:
         raise _Terminated
 
+    if argv is None:
+        _import_nothing_here()
     before, warned = signal.signal(signal.SIGTERM, terminate), warnings.showwarning
     warnings.showwarning = _warn
     try:
@@ -147,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leave.code if isinstance(leave.code, int) else 1
     except KeyboardInterrupt as error:
         message, code = _sentence(error)
-        typer.echo(message, err=True)
+        tell(message)
         return code
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from microtomo.cli.say import say
+
 _NEEDED = ("torch", "numpy", "scipy", "h5py", "numba", "pydantic", "typer", "rich", "matplotlib", "pyvista", "tifffile")
 _SPOT_NM, _SPOT = 5.0, 1.40961  # gold on silicon: thickness, and signal over bare silicon at 5 keV by transport 0.1.0
 _LEAST_FREE_BYTES = 1e9  # a data set of a few thousand samples
@@ -33,11 +35,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON."
     checks = [_guarded(check) for check in (_python, _machine, _libraries, _devices, _kernels, _opengl, _disk, _model)]
     broken = [check for check in checks if check.state == "broken"]
     if as_json:
-        typer.echo(json.dumps({"usable": not broken, "checks": [asdict(check) for check in checks]}))
+        say(json.dumps({"usable": not broken, "checks": [asdict(check) for check in checks]}))
     else:
         for check in checks:
-            typer.echo(f"{check.state:>6}  {check.name}: {check.found}")
-        typer.echo("usable" if not broken else f"not usable: mend {', '.join(check.name for check in broken)}")
+            say(f"{check.state:>6}  {check.name}: {check.found}")
+        say("usable" if not broken else f"not usable: mend {', '.join(check.name for check in broken)}")
     if broken:
         raise typer.Exit(1)
 

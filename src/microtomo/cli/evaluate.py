@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.say import console, say
+
 if TYPE_CHECKING:
     from microtomo.scan import Reconstruction
 
@@ -55,7 +57,7 @@ def evaluate(
     with naming(truth):
         scores = score(rec, known).as_dict()
     if as_json:
-        typer.echo(json.dumps(_plain({"reconstruction": str(reconstruction), "truth": str(truth), **scores})))
+        say(json.dumps(_plain({"reconstruction": str(reconstruction), "truth": str(truth), **scores})))
     else:
         _show(scores, rec)
 
@@ -70,10 +72,9 @@ def _plain(value: Any) -> Any:
 
 
 def _show(scores: dict[str, Any], rec: Reconstruction) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    shown = console()
     per_class = Table(title=f"Voxels: {scores['method']}, {scores['samples']} sample(s)")
     for column in ("class", "IoU", "recall", "precision", "IoU pooled", "recall pooled", "precision pooled"):
         per_class.add_column(column, justify="left" if column == "class" else "right")
@@ -83,15 +84,15 @@ def _show(scores: dict[str, Any], rec: Reconstruction) -> None:
     per_class.add_section()
     means = (scores["miou"], scores["mrecall"], scores["mprecision"], scores["pooled_miou"])
     per_class.add_row("mean", *(_number(value) for value in means))
-    console.print(per_class)
-    console.print(f"accuracy {_number(scores['maccuracy'])}")
+    shown.print(per_class)
+    shown.print(f"accuracy {_number(scores['maccuracy'])}")
     maps = Table(title="Thickness")
     for column in ("layer", "RMSE nm", "bias nm", "mean error nm", "within 1.96 sd"):
         maps.add_column(column, justify="left" if column == "layer" else "right")
     for k, name in enumerate(scores["layers"]):
         coverage = "-" if scores["coverage95"] is None else f"{scores['coverage95'][k]:.1%}"
         maps.add_row(name, *(f"{scores[key][k]:.3f}" for key in ("rmse_nm", "bias_nm", "mae_nm")), coverage)
-    console.print(maps)
+    shown.print(maps)
 
 
 def _number(value: float) -> str:

@@ -86,6 +86,8 @@ def _command(known: Measurement) -> Callable[..., None]:
         parameters.append(
             Parameter(p.name, Parameter.KEYWORD_ONLY, default=p.default, annotation=Annotated[kind, info])
         )
+    force = typer.Option("--force", help="Write over files that are there already.")
+    parameters.append(_parameter("force", bool, force, False))
     info = typer.Option("--json", help="Print the summary as JSON.")
     parameters.append(_parameter("as_json", bool, info, False))
     verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

@@ -9,10 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from microtomo.cli.followed import followed
 from microtomo.cli.measured_parts import Part, parts_of
+from microtomo.cli.say import say, tell
 
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
@@ -36,6 +35,7 @@ def run(
     method: str | None,
     settings: list[str] | None,
     pixel_nm: float | None,
+    force: bool,
     as_json: bool,
     histogram: Path | None = None,
     tracks: Path | None = None,
@@ -43,13 +43,16 @@ def run(
 ) -> None:
     """Measure an image, or all of a folder, and write tables, pictures and the page."""
     from microtomo import __version__
-    from microtomo.cli.options import parse_setting
+    from microtomo.cli.options import new_file, parse_setting
     from microtomo.cli.progress import each_of, resumable
     from microtomo.errors import MicrotomoError
     from microtomo.tem.measurement import write_table
 
     tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
     folder = image.is_dir()
+    for target in (*tables.values(), None if folder else picture, histogram, tracks, report):
+        if target is not None:
+            new_file(target, force)
     files = _files(
         known, image, mask, method, [*tables.values(), None if folder else picture, histogram, tracks, report]
     )
@@ -73,7 +76,7 @@ def run(
                 if not folder:
                     raise
                 refused.append(str(error))
-                typer.echo(f"warning: {error}", err=True)
+                tell(f"warning: {error}")
                 continue
             summary = {"image": path.name, **part.summary}
             say(json.dumps(summary) if as_json else f"{path.name}: {part.sentence}; written to {output}")
@@ -142,7 +145,7 @@ def _conclude(
             sizes, unit = total
             save_figure(distribution_figure(sizes, known.distribution, unit, f"{known.name}, whole ones"), drawn)
         elif histogram is not None:
-            typer.echo(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of", err=True)
+            say(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of", err=True)
         if report is not None:
             images = [Shown(part.name, part.summary, part.sentence, part.picture) for part in parts]
             sentence = "" if total is None else _total_sentence(*total)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.options import Force, new_file
+from microtomo.cli.say import say
+
 if TYPE_CHECKING:
     from microtomo.study import Study
     from microtomo.viz.scene import Scene
@@ -31,6 +34,7 @@ def render(
     z_scale: Annotated[float | None, typer.Option(help="z exaggeration of the scene; else chosen.")] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size of the 3D picture in pixels.")] = "1200x900",
     title: Annotated[str | None, typer.Option(help="Title; else file and method.")] = None,
+    force: Force = False,
 ) -> None:
     """Draw a reconstruction or a scan: in 3D to PNG (no display needed) or HTML, or as a flat figure.
 
@@ -53,6 +57,7 @@ def render(
             f"{output}: unknown kind of picture {suffix!r}: end the name in .png or .html, or in {', '.join(SUFFIXES)}"
         )
     check_output(output, [file])
+    new_file(output, force)
     study = load_study(file, sample)
     if suffix in SUFFIXES:
         _export(study, output, what, figure, file)
@@ -108,7 +113,7 @@ def _export(study: Study, output: Path, what: str, figure: str | None, file: Pat
             raise MicrotomoError(f"a scan has no {what}: reconstruct it and render that file")
         truth = what == "truth" or study.rec is None
         for path in write_export(study, output, truth=truth, inputs=[file]):
-            typer.echo(str(path), err=True)
+            say(str(path), err=True)
 
 
 def _scene(what: str, study: Study, title: str, z_scale: float | None, light: bool) -> Scene:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from microtomo.cli.options import Forward, parse_energies
+from microtomo.cli.options import Force, Forward, new_file, parse_energies
+from microtomo.cli.say import say
 from microtomo.errors import MicrotomoError
 from microtomo.registry import DEFAULT_FORWARD
 
@@ -23,6 +24,7 @@ def signal(
     ] = None,
     noise: Annotated[float, typer.Option(help="Relative noise of a pixel, for what can be seen.")] = 0.02,
     figure: Annotated[str, typer.Option(help="For .png: signal, contrast or depth.")] = "signal",
+    force: Force = False,
 ) -> None:
     """Draw the signal of a stack against energy, the contrast of each layer, and how deep the signal comes from."""
     if output.suffix.lower() not in (".html", ".png"):
@@ -42,10 +44,11 @@ def signal(
     from microtomo.viz.figures import save_figure
 
     check_output(output)
+    new_file(output, force)
     model = forward_model(forward, load_stack(stack), kev)
     prepare(model)
     if output.suffix.lower() == ".png":
         save_figure(figures(model, noise)[figure], output)
     else:
         write_page(model, output, noise, f"microtomo {__version__}")
-    typer.echo(f"written to {output}")
+    say(f"written to {output}")

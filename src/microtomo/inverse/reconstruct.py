@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError
+from microtomo.inverse.masking import fill_left_out
 from microtomo.inverse.misfit import NOISE_FLOOR, Grid
 from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
@@ -20,10 +21,12 @@ from microtomo.inverse.spread import Corrected, Run, run_with_spread
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.forward import ForwardModel, forward_model
 from microtomo.physics.spread_model import GivenSpread, SpreadModel, spread_around
-from microtomo.registry import DEFAULT_FORWARD, Method, get_method, get_task
+from microtomo.registry import DEFAULT_FORWARD, get_method, get_task
 from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
 from microtomo.voxels import RULES, default_depth
 
+_RAW = "looks like raw counts: run `microtomo import` on the images first"
+_MOST_SIGNAL = 20.0  # over substrate: no material reaches it, counts of a detector do
 _FEWEST = 6  # energies that the noise estimate needs
 
 
@@ -72,13 +75,14 @@ def reconstruct(
     Raises
     ------
     MicrotomoError
-        For NaN, negative or not normalised signals, energies that do not fit, unknown methods, options, forward models,
-        and for a spread whose kernels cannot be had, or of a scan that does not say its pixel size.
+        For NaN (but where a pixel has it at every energy, which is left out), negative or not normalised signals,
+        energies that do not fit, unknown methods, options, forward models, and for a spread whose kernels cannot be
+        had, or of a scan that does not say its pixel size.
     """
     chosen = get_method(method)
     if get_task(chosen.task).input != "scan":
         raise MicrotomoError(f"method {method} is for task {chosen.task}, not for scans: use `microtomo segment`")
-    _check_options(chosen, options)
+    options = chosen.checked(options)
     if spread is not None and not isinstance(scan, Scan):
         raise MicrotomoError("an array has no pixel size, which lateral spread needs: give a Scan with one")
     scan, problem_stack = _complete(scan, stack, energies_kev)
@@ -97,8 +101,8 @@ def reconstruct(
             data = data.to(device)
         except (RuntimeError, AssertionError):
             raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
-    _check_signal(data)
-    batch = (data if data.ndim == 4 else data[None]).float()
+    batch, left_out = fill_left_out((data if data.ndim == 4 else data[None]).float())
+    _check_signal(batch)
     level = torch.full((len(batch),), noise) if noise is not None else estimate_noise(batch, model)
     _check_normalised(batch, model, level)
     depth = default_depth(problem_stack, voxel_nm)
@@ -112,15 +116,17 @@ def reconstruct(
         status = _status(batch, estimate, chi_square, problem)
     seconds = time.perf_counter() - started
 
-    def shaped(values: Tensor) -> Array:
+    def shaped(values: Tensor, blank: float = float("nan")) -> Array:
+        if left_out is not None:
+            values = values.masked_fill(left_out.view_as(values[:, :1] if values.ndim == 4 else values), blank)
         return like(values if data.ndim == 4 else values[0], scan.data)
 
     return Reconstruction(
         thickness=shaped(estimate.thickness),
         uncertainty=shaped(estimate.uncertainty),
-        volume=shaped(estimate.volume),
+        volume=shaped(estimate.volume, 0),
         chi_square=shaped(chi_square),
-        status=shaped(status),
+        status=shaped(status, Status.MASKED),
         method=method,
         stack=problem_stack,
         forward=model.name,
@@ -150,12 +156,6 @@ def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None) 
 
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else repr(value)
-
-
-def _check_options(method: Method, options: dict[str, Any]) -> None:
-    for name in options:
-        if name not in method.options:
-            raise MicrotomoError(f"method {method.name} has no option {name!r}; {nearest(name, method.options)}")
 
 
 def _complete(
@@ -197,9 +197,10 @@ def _check_normalised(data: Tensor, forward: ForwardModel, noise: Tensor) -> Non
     slack = 0.05 + 3 * noise.cpu().float().clamp_max(0.1)[:, None]
     outside = ((middle < low * (1 - slack)) | (middle > high * (1 + slack))).float().mean(1)
     if bool((outside > 0.5).any()):
+        raw = float(middle.median()) > _MOST_SIGNAL
         raise MicrotomoError(
-            f"the signal (median {float(middle.median()):.4g}) is not normalised, stack {stack.name} gives "
-            f"{low:.2f} to {high:.2f}: divide every energy by its mean over bare substrate, "
+            f"the signal (median {float(middle.median()):.4g}) {_RAW if raw else 'is not normalised'}, stack "
+            f"{stack.name} gives {low:.2f} to {high:.2f}: divide every energy by its mean over bare substrate, "
             "with --substrate ROWS,COLUMNS or Scan.normalised"
         )
 

@@ -77,7 +77,9 @@ class LevelFit:
             while damping <= most:
                 move = np.linalg.solve(fisher + damping * np.diag(np.diag(fisher)), pull)
                 trial, wide = self._moved(at, labels, move, width)
-                films = np.stack([values[place] for values, place in zip(trial, places, strict=True)]).astype(np.float32)
+                films = np.stack([values[place] for values, place in zip(trial, places, strict=True)]).astype(
+                    np.float32
+                )
                 given, signal = Surroundings.of(self._widened(wide), films)
                 if (less := self._cost(self._observed / signal - 1, weight, wide)) < cost:
                     break

@@ -118,7 +118,9 @@ class Rounds:
         return Round(estimate, given.estimate, width, width_deviation, deviation, cost, mean, given)
 
     def _around(self, thickness: np.ndarray, width: float) -> Surroundings:
-        return Surroundings.of(self._spread.with_kernels(self._spread.kernels.scaled(float(np.exp(width)))), thickness)[0]
+        return Surroundings.of(self._spread.with_kernels(self._spread.kernels.scaled(float(np.exp(width)))), thickness)[
+            0
+        ]
 
     def _bare(self, best: Round) -> Round | None:
         """The same without a thin even film, if there is one: next to nothing else tells it from none."""

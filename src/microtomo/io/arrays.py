@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, cause
 from microtomo.io.images import Images
 from microtomo.io.names import ENERGY_NAMES
 
@@ -81,8 +80,8 @@ def reading_bytes(path: Path) -> Iterator[None]:
         raise MicrotomoError(f"{path}: cannot be read ({error.strerror or error}): check the path") from error
     except EOFError as error:
         raise MicrotomoError(f"{path}: is empty or cut off: {EXPORT_AGAIN}") from error
-    except (ValueError, KeyError, IndexError, struct.error) as error:
-        raise MicrotomoError(f"{path}: is damaged or cut off ({error}): {EXPORT_AGAIN}") from error
+    except Exception as error:  # readers of libraries fail in every way on damaged files
+        raise MicrotomoError(f"{path}: is damaged or cut off ({cause(error)}): {EXPORT_AGAIN}") from error
 
 
 @contextmanager

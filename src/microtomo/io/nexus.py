@@ -155,6 +155,8 @@ def write_entry(file: h5py.File, default: str, attributes: Mapping[str, Any]) ->
             value = value.model_dump_json()
         elif isinstance(value, Mapping):
             value = json.dumps(value, default=str)
+        if isinstance(value, str):  # names of files may be no text
+            value = value.encode("utf-8", "backslashreplace").decode()
         entry.attrs[name] = value
     return entry
 

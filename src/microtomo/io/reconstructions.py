@@ -76,7 +76,9 @@ class ReconstructionWriter:
             self._seconds += rec.seconds
             self._noise += rec.noise * count
             entry = self._file[ENTRY]
-            entry.attrs["seconds"], entry.attrs["noise"] = self._seconds, self._noise / self._done
+            entry.attrs["noise"] = self._noise / self._done
+            if self._seconds:
+                entry.attrs["seconds"] = self._seconds
         self._check()
 
     def finish(self) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from microtomo.errors import MicrotomoError, naming
 from microtomo.io.arrays import numbers, read_npy, read_npz
-from microtomo.io.hashing import sha256_of
 from microtomo.io.axes import axis_values, pixel_size
+from microtomo.io.hashing import sha256_of
 from microtomo.io.hdf5 import default_signal, load_filters, only_candidate, reading
 from microtomo.io.images import Images
 from microtomo.io.kinds import NPY, TIFF, Kind, data_sets_in, format_of, kind_of, suffix_of

@@ -5,14 +5,13 @@ After Sadre et al., Microsc. Microanal. 27 (2021) 804, "Data Reduction and Sorti
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, boundary
 from microtomo.io.atomic import whole_file, writing
 
 
@@ -92,11 +91,9 @@ def write_compressed(path: str | Path, data: Compressed) -> None:
 
 def read_compressed(path: str | Path) -> Compressed:
     """Read what ``write_compressed`` wrote. Raises MicrotomoError for anything else."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            high, wide = (int(n) for n in archive["shape"])
-            return Compressed((high, wide), archive["lengths"], archive["kept"], archive["levels"])
-    except OSError as error:
-        raise MicrotomoError(f"{path}: cannot be read ({error.strerror or error}): check the path") from error
-    except (KeyError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise MicrotomoError(f"{path}: is no compressed micrograph, or damaged: give what `compress` wrote") from error
+    with (
+        boundary(Path(path), "is no compressed micrograph, or damaged: give what `compress` wrote"),
+        np.load(path, allow_pickle=False) as archive,
+    ):
+        high, wide = (int(n) for n in archive["shape"])
+        return Compressed((high, wide), archive["lengths"], archive["kept"], archive["levels"])
