@@ -45,13 +45,15 @@ class Normalisation:
         if self.state == "unknown":
             return "too few even regions or energies to check the normalisation by"
         if self.state == "uncertain":
-            return f"the even regions share a residual of {self.before:.2%} that no gain or shading explains: left as it is"
+            what = f"the even regions share a residual of {self.before:.2%} that no gain or shading explains"
+            return f"{what}: the scan is left as it is"
         parts = []
         if np.ptp(self.gain) or self.gain[0] != 1:
             parts.append(f"divided by gains of {self.gain.min():.3f} to {self.gain.max():.3f}, those of bare substrate")
         if np.ptp(self.shading):
             parts.append(f"by a smooth shading of {self.shading.min():.3f} to {self.shading.max():.3f}")
-        return f"{' and '.join(parts)}: the residual that all regions share fell from {self.before:.2%} to {self.after:.2%}"
+        left = f"the residual that all regions share fell from {self.before:.2%} to {self.after:.2%}"
+        return f"{' and '.join(parts)}: {left}"
 
 
 def check_normalisation(images: np.ndarray, forward: ForwardModel) -> Normalisation:
@@ -134,7 +136,8 @@ def shading_of(tiles: Tiles, spectra: Spectra, shape: tuple[int, ...]) -> np.nda
         usual = max(float(np.median(rest)) / 0.67449, 1e-9)
         weight = np.minimum(1, _OUTLYING * usual / np.maximum(rest, 1e-12))
     shading: np.ndarray = np.exp(np.tensordot(coefficients, _terms(*shape), 1))
-    return shading / shading.mean()
+    shading /= shading.mean()
+    return shading
 
 
 def _within(values: np.ndarray, groups: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -40,6 +40,9 @@ def reconstruct(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method; may be repeated.")
     ] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Check no normalisation and reject no hot or dead value.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Reconstruct thickness, uncertainty and volume from a scan, or from every sample of many."""
@@ -62,7 +65,7 @@ def reconstruct(
         summary = reconstruct_file(
             scan, output, method, given=given, samples=chosen, substrate=region, batch=batch, options=options,
             progress=lambda done, total: show(done, total=total),
-            noise=noise, voxel_nm=voxel_nm, rule=rule, device=device, **around,
+            noise=noise, voxel_nm=voxel_nm, rule=rule, device=device, as_is=as_is, **around,
         )  # fmt: skip
     for note in summary.notes:
         _tell(f"note: {note}")

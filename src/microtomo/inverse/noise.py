@@ -48,5 +48,5 @@ def _components(forward: ForwardModel) -> Tensor:
     axes = [torch.linspace(0, 1, steps, dtype=torch.float64) ** 1.5 * nm for nm in forward.stack.max_nm]
     logs = Grid(axes, forward).signal.log()
     count = max(0, min(_COMPONENTS + len(forward.stack.layers), len(logs) - 4))
-    u, _, _ = torch.linalg.svd(logs, full_matrices=False)
-    return u[:, :count].clone()
+    basis: Tensor = torch.linalg.svd(logs, full_matrices=False)[0][:, :count].clone()
+    return basis

@@ -36,8 +36,8 @@ def reject_outliers(signal: Tensor, forward: ForwardModel, noise: float) -> Clea
     """Find values that no thickness of the stack gives beside the others of their pixel, and put others in their place.
 
     A value that stands six standard deviations off the spectrum that the rest of its pixel has is rejected and gets
-    that spectrum's value. A pixel whose whole spectrum is odd, alone among its neighbours, gets that of the neighbour in
-    the middle of those around. Regions that the stack does not explain stay: they are no accident of the detector.
+    that spectrum's value. A pixel whose whole spectrum is odd, alone among its neighbours, gets that of the neighbour
+    in the middle of those around. Regions that the stack does not explain stay: they are no accident of the detector.
     """
     e, height, width = signal.shape
     none = torch.zeros_like(signal, dtype=torch.bool)
@@ -126,7 +126,6 @@ def _isolated_and_poor(signal: Tensor, forward: ForwardModel, noise: float) -> T
 def _from_neighbours(signal: Tensor, whole: Tensor) -> Tensor:
     """The scan with each pixel of ``whole`` (y, x) replaced by the good neighbour whose brightness is in the middle of
     all good ones around."""
-    height, width = whole.shape
     result, bright = signal.clone(), signal.mean(0)
     for y, x in torch.nonzero(whole).tolist():
         for reach in _REACHES:

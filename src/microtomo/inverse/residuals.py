@@ -64,11 +64,15 @@ class Groups:
 
     def excess(self, rest: np.ndarray) -> float:
         """Root mean square of projected residuals (g, e) less their noise, over all pixels."""
+        if not len(rest):
+            return 0.0
         mean = (rest**2).mean(1) - self.noise**2 * self.free / rest.shape[1] / self.pixels
         return float(max(0.0, np.average(mean, weights=self.pixels)) ** 0.5)
 
 
-def group_residuals(residual: np.ndarray, observed: Tensor, thickness: Tensor, problem: Problem, noise: float) -> Groups:
+def group_residuals(
+    residual: np.ndarray, observed: Tensor, thickness: Tensor, problem: Problem, noise: float
+) -> Groups:
     """Groups of the relative residuals (e, y, x) of one scan (e, y, x) with thickness (l, y, x) [nm]."""
     top = np.asarray(problem.stack.max_nm)
     maps = thickness.double().cpu().numpy()
@@ -90,7 +94,15 @@ def group_residuals(residual: np.ndarray, observed: Tensor, thickness: Tensor, p
     mean, depth = means(residual), means(maps)
     directions, free = _directions(depth, problem, len(residual))
     groups = Groups(
-        mean, directions, count[kept], depth, means(observed.cpu().numpy()), free, max(noise, NOISE_FLOOR), member, inner
+        mean,
+        directions,
+        count[kept],
+        depth,
+        means(observed.cpu().numpy()),
+        free,
+        max(noise, NOISE_FLOOR),
+        member,
+        inner,
     )
     return Groups(**{**groups.__dict__, "rest": groups.project(mean)})
 

@@ -23,9 +23,7 @@ def chi_square_of(data: Tensor, thickness: Tensor, problem: Problem) -> Tensor:
     return result
 
 
-def status_of(
-    data: Tensor, estimate: Estimate, chi_square: Tensor, problem: Problem, rejected: Tensor
-) -> Tensor:
+def status_of(data: Tensor, estimate: Estimate, chi_square: Tensor, problem: Problem, rejected: Tensor) -> Tensor:
     """Codes of :class:`Status`, uint8 (n, y, x). A poor fit is one that noise gives once in a million pixels;
     ``rejected`` (n, y, x) counts the values of a pixel that were left out."""
     free = max(1, len(problem.stack.energies_kev) - len(problem.stack.layers))

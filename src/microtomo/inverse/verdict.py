@@ -14,16 +14,16 @@ from microtomo.inverse.misfit import NOISE_FLOOR
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.inverse.residuals import Groups, group_residuals
 from microtomo.inverse.screening import Screened
-from microtomo.inverse.suspects import name_cause
+from microtomo.inverse.suspects import name_cause, refit
 from microtomo.scan import Verdict
 
 FAR = 6.0
 """Standard deviations of a group's chi-square, of a drift or of a blur from which on it is no accident."""
-SMALL = 2e-4
-"""Relative residual that no verdict rests on: solvers leave as much where levels are few (validation scans)."""
-_MANY_REJECTED = 2e-3  # share of the values
+SMALL, SMALL_NOISE = 2e-4, 0.01
+"""Residual that no verdict rests on, relative and in units of the noise: solvers leave as much where levels are merged
+(validation scans)."""
 _DRIFT_PX, _DRIFT_FAR = 0.2, 10.0  # from the first energy to the last, and its standard deviations
-_BLUR, _BLUR_FAR = 0.1, 10.0  # share of the neighbours, and its standard deviations
+_BLUR, _BLUR_FAR = 0.2, 10.0  # share of the neighbours, and its standard deviations
 
 ADVICE = {
     "gain": "normalise every energy to bare substrate (--substrate ROWS,COLUMNS), without --as-is",
@@ -43,27 +43,20 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a verdict on one scan rests on."""
+    """All that a verdict on one scan rests on: ``groups`` of like answers, what those whose answer was wrong leave at
+    their own best thickness (``refitted``; the same where none is suspect), and the ``edges``."""
 
     groups: Groups
+    refitted: Groups
     edges: Edges
-    problem: Problem
-    normalisation: Normalisation | None
-
-    @property
-    def worst(self) -> float:
-        """The most standard deviations by which groups, alone or together, differ from what the physics gives."""
-        there = self.groups.thickness > 0
-        alone = float(self.groups.deviations.max(initial=0.0))
-        pooled = [np.ones(len(there), bool), *(there[:, k] for k in range(there.shape[1]))]
-        return max([alone, *(self.groups.shared_deviations(which) for which in pooled)])
 
 
 def verdicts_of(signal: Tensor, estimate: Estimate, problem: Problem, screened: Screened) -> tuple[Verdict, ...]:
     """A verdict on each of the scans (n, e, y, x) that were solved: ``screened``, or less their spread."""
     return tuple(
         _verdict(
-            _evidence(signal[i], estimate.thickness[i], problem, float(screened.noise[i]), screened.normalisation[i]),
+            evidence(signal[i], estimate.thickness[i], problem, float(screened.noise[i])),
+            problem,
             screened.normalisation[i],
             screened.rejected[i],
         )
@@ -71,32 +64,43 @@ def verdicts_of(signal: Tensor, estimate: Estimate, problem: Problem, screened: 
     )
 
 
-def _evidence(
-    observed: Tensor, thickness: Tensor, problem: Problem, noise: float, normalisation: Normalisation | None
-) -> Evidence:
+def evidence(observed: Tensor, thickness: Tensor, problem: Problem, noise: float) -> Evidence:
+    """What a scan (e, y, x) of that relative noise level leaves at thickness (l, y, x) [nm]."""
     noise = max(noise, NOISE_FLOOR)
     model = problem.forward.image(thickness)
     residual = (observed / model - 1).cpu().numpy()
     groups = group_residuals(residual, observed, thickness, problem, noise)
     edges = measure_edges(residual, model.cpu().numpy(), ~groups.inner, noise)
-    return Evidence(groups, edges, problem, normalisation)
+    refitted = refit(groups, problem.forward) if suspect(groups) else groups
+    return Evidence(groups, refitted, edges)
 
 
-def _verdict(evidence: Evidence, normal: Normalisation | None, rejected: Tensor) -> Verdict:
-    groups, edges = evidence.groups, evidence.edges
+def suspect(groups: Groups) -> bool:
+    """Whether groups, alone or together, differ from what the physics gives by more than noise and solvers leave."""
+    return worst_deviation(groups) > FAR and groups.excess(groups.rest) > max(SMALL, SMALL_NOISE * groups.noise)
+
+
+def worst_deviation(groups: Groups) -> float:
+    """The most standard deviations by which groups, alone, all together, or all with one layer, differ from noise."""
+    there = groups.thickness > 0
+    alone = float(groups.deviations.max(initial=0.0))
+    pooled = [np.ones(len(there), bool), *(there[:, k] for k in range(there.shape[1]))]
+    return max([alone, *(groups.shared_deviations(which) for which in pooled)])
+
+
+def _verdict(found: Evidence, problem: Problem, normal: Normalisation | None, rejected: Tensor) -> Verdict:
+    groups, edges = found.refitted, found.edges
     residual, limit = groups.excess(groups.rest), _limit(groups)
     cause, text, where = "none", "", None
     drift = float(np.hypot(*edges.drift_px))
-    if evidence.worst > FAR and residual > SMALL:
-        cause, text, where = name_cause(groups, evidence.problem, normal)
+    if suspect(groups):
+        cause, text, where = name_cause(groups, problem, normal)
     elif edges.drift_deviations > _DRIFT_FAR and drift > _DRIFT_PX:
         cause, text = "drift", f"the edges move by {drift:.1f} pixels from the first energy to the last"
     elif edges.blur_deviations > _BLUR_FAR and edges.blur > _BLUR:
         cause, text = "spread", f"the edges are blurred by about {(edges.blur / 2) ** 0.5:.1f} pixels"
-    count = int(torch.count_nonzero(rejected))
-    values = int(rejected.sum(dtype=torch.long))
-    if cause == "none" and values > _MANY_REJECTED * rejected.numel() * groups.rest.shape[1]:
-        text = f"{count} pixels have hot or dead values"
+    if cause == "none" and found.refitted is not found.groups:
+        text = "other thicknesses explain some regions better: levels that lie close were merged"
     corrected = normal is not None and normal.state == "corrected"
     return Verdict(
         trusted=cause == "none",
@@ -108,7 +112,7 @@ def _verdict(evidence: Evidence, normal: Normalisation | None, rejected: Tensor)
         where=where,
         correction=normal.text if corrected and normal is not None else "",
         gain=tuple(float(g) for g in normal.gain) if corrected and normal is not None else (),
-        rejected=values,
+        rejected=int(rejected.sum(dtype=torch.long)),
     )
 
 
@@ -117,4 +121,4 @@ def _limit(groups: Groups) -> float:
     if not len(groups.pixels):
         return SMALL
     most, free = float(groups.pixels.max()), float(groups.free.max())
-    return max(SMALL, groups.noise * (FAR * (2 * free) ** 0.5 / most / groups.rest.shape[1]) ** 0.5)
+    return max(SMALL, groups.noise * float(np.sqrt(FAR * (2 * free) ** 0.5 / most / groups.rest.shape[1])))
