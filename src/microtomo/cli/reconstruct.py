@@ -41,7 +41,8 @@ def reconstruct(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method; may be repeated.")
     ] = None,
     as_is: Annotated[
-        bool, typer.Option("--as-is", help="Check no normalisation and reject no hot or dead value.")
+        bool,
+        typer.Option("--as-is", help="Take the scan as it stands: mend no gain, shading, drift, hot or dead value."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.inverse.drift import DRIFT, undo_drift
 from microtomo.inverse.misfit import Grid
 from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
@@ -66,8 +67,8 @@ def reconstruct(
         of the beam: solves again and again what the spread is corrected for, a dozen times at most. The history says
         how that went.
     as_is
-        Take the scan as it stands: check no normalisation, reject no hot or dead value. The verdict is given all the
-        same.
+        Take the scan as it stands: check no normalisation, reject no hot or dead value, undo no drift. The verdict is
+        given all the same.
     options
         Settings of the method.
 
@@ -114,11 +115,11 @@ def reconstruct(
     with torch.inference_mode():
         screened = screen(batch, model, level, given=noise is not None, as_is=as_is, with_spread=around is not None)
         problem = Problem(model, screened.noise.cpu(), depth, voxel_nm, rule)
-        done = _run(partial(chosen.run, **options), screened.signal, problem, around)
+        done = _run(partial(chosen.run, **options), screened.signal, problem, around, as_is)
         batch, estimate = done.signal, with_model_error(done.estimate, problem)
         chi_square = chi_square_of(batch, estimate.thickness, problem)
         status = status_of(batch, estimate, chi_square, problem, screened.rejected)
-        verdicts = verdicts_of(batch, estimate, problem, screened)
+        verdicts = verdicts_of(batch, estimate, problem, screened, done.history.get(DRIFT, ()))
     seconds = time.perf_counter() - started
 
     def shaped(values: Tensor) -> Array:
@@ -155,8 +156,11 @@ def _checked_noise(noise: float | None, scan: Scan) -> float | None:
     return noise
 
 
-def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None) -> Corrected:
-    return Corrected(batch, run(batch, problem), {}) if spread is None else run_with_spread(run, batch, problem, spread)
+def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None, as_is: bool) -> Corrected:
+    if spread is not None:
+        return run_with_spread(run, batch, problem, spread)
+    done = Corrected(batch, run(batch, problem), {})
+    return done if as_is else undo_drift(run, done, problem)
 
 
 def _shown(value: object) -> str:

@@ -77,7 +77,7 @@ def group_residuals(
     top = np.asarray(problem.stack.max_nm)
     maps = thickness.double().cpu().numpy()
     bins = np.ceil(maps / top[:, None, None] * _BINS).astype(int)
-    inner = _inner(bins)
+    inner = inner_pixels(maps, problem)
     key = np.ravel_multi_index(tuple(bins.clip(0, _BINS)), (_BINS + 1,) * len(bins))
     numbers, index, count = np.unique(key[inner], return_inverse=True, return_counts=True)
     kept = np.flatnonzero(count >= _FEWEST)
@@ -107,8 +107,9 @@ def group_residuals(
     return Groups(**{**groups.__dict__, "rest": groups.project(mean)})
 
 
-def _inner(bins: np.ndarray) -> np.ndarray:
-    """Pixels (y, x) whose four neighbours have nearly the same thickness (l, y, x), and the same layers."""
+def inner_pixels(thickness: np.ndarray, problem: Problem) -> np.ndarray:
+    """Pixels (y, x) whose four neighbours have nearly the same thickness (l, y, x) [nm], and the same layers."""
+    bins = np.ceil(thickness / np.asarray(problem.stack.max_nm)[:, None, None] * _BINS).astype(int)
     inner = np.ones(bins.shape[1:], bool)
     for axis in (0, 1):
         step = (np.abs(np.diff(bins, axis=axis + 1)) > 1) | (np.diff(bins > 0, axis=axis + 1) != 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from microtomo.acquisition.normalisation import Normalisation
+from microtomo.inverse.drift import drifts
 from microtomo.inverse.edges import Edges, measure_edges
 from microtomo.inverse.misfit import NOISE_FLOOR
 from microtomo.inverse.problem import Estimate, Problem
@@ -22,7 +24,6 @@ FAR = 6.0
 SMALL, SMALL_NOISE = 2e-4, 0.01
 """Residual that no verdict rests on, relative and in units of the noise: solvers leave as much where levels are merged
 (validation scans)."""
-_DRIFT_PX, _DRIFT_FAR = 0.2, 10.0  # from the first energy to the last, and its standard deviations
 _BLUR, _BLUR_FAR = 0.2, 10.0  # share of the neighbours, and its standard deviations
 
 ADVICE = {
@@ -51,14 +52,18 @@ class Evidence:
     edges: Edges
 
 
-def verdicts_of(signal: Tensor, estimate: Estimate, problem: Problem, screened: Screened) -> tuple[Verdict, ...]:
-    """A verdict on each of the scans (n, e, y, x) that were solved: ``screened``, or less their spread."""
+def verdicts_of(
+    signal: Tensor, estimate: Estimate, problem: Problem, screened: Screened, undone: Sequence[list[float] | None] = ()
+) -> tuple[Verdict, ...]:
+    """A verdict on each of the scans (n, e, y, x) that were solved: ``screened``, or less their spread, or with the
+    drifts ``undone`` [pixels]."""
     return tuple(
         _verdict(
             evidence(signal[i], estimate.thickness[i], problem, float(screened.noise[i])),
             problem,
             screened.normalisation[i],
             screened.rejected[i],
+            undone[i] if undone else None,
         )
         for i in range(len(signal))
     )
@@ -88,20 +93,24 @@ def worst_deviation(groups: Groups) -> float:
     return max([alone, *(groups.shared_deviations(which) for which in pooled)])
 
 
-def _verdict(found: Evidence, problem: Problem, normal: Normalisation | None, rejected: Tensor) -> Verdict:
+def _verdict(
+    found: Evidence, problem: Problem, normal: Normalisation | None, rejected: Tensor, drift: list[float] | None
+) -> Verdict:
     groups, edges = found.refitted, found.edges
     residual, limit = groups.excess(groups.rest), _limit(groups)
     cause, text, where = "none", "", None
-    drift = float(np.hypot(*edges.drift_px))
     if suspect(groups):
         cause, text, where = name_cause(groups, problem, normal)
-    elif edges.drift_deviations > _DRIFT_FAR and drift > _DRIFT_PX:
-        cause, text = "drift", f"the edges move by {drift:.1f} pixels from the first energy to the last"
+    elif drifts(edges):
+        moved = float(np.hypot(*edges.drift_px))
+        cause, text = "drift", f"the edges move by {moved:.1f} pixels from the first energy to the last"
     elif edges.blur_deviations > _BLUR_FAR and edges.blur > _BLUR:
         cause, text = "spread", f"the edges are blurred by about {(edges.blur / 2) ** 0.5:.1f} pixels"
     if cause == "none" and found.refitted is not found.groups:
         text = "other thicknesses explain some regions better: levels that lie close were merged"
     corrected = normal is not None and normal.state == "corrected"
+    done = [normal.text] if corrected and normal is not None else []
+    done += [] if drift is None else [f"a drift of {float(np.hypot(drift[0], drift[1])):.1f} pixels was undone"]
     return Verdict(
         trusted=cause == "none",
         cause=cause,
@@ -110,7 +119,7 @@ def _verdict(found: Evidence, problem: Problem, normal: Normalisation | None, re
         residual=residual,
         limit=limit,
         where=where,
-        correction=normal.text if corrected and normal is not None else "",
+        correction="; ".join(done),
         gain=tuple(float(g) for g in normal.gain) if corrected and normal is not None else (),
         rejected=int(rejected.sum(dtype=torch.long)),
     )
