@@ -126,8 +126,12 @@ def test_a_good_fit_is_ok_and_chi_square_is_near_one():
 def test_pixels_that_no_stack_explains_are_a_poor_fit():
     data = recorded().data.copy()
     data[:, 3, 4] = np.linspace(1.8, 0.9, 31) ** 3
-    found = likelihood(data, noise=0.02)
+    found = likelihood(data, noise=0.02, as_is=True)
     assert found.status[3, 4] in (Status.POOR_FIT, Status.OUT_OF_RANGE)
+    alone = likelihood(data, noise=0.02)
+    assert alone.status[3, 4] == Status.REJECTED
+    assert alone.rejected[3, 4] == 31
+    assert alone.rejected.sum() == 31
     assert (found.status == Status.POOR_FIT).sum() + (found.status == Status.OUT_OF_RANGE).sum() <= 2
 
 

@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 
 from microtomo.errors import MicrotomoError
+from microtomo.inverse.drift import DRIFT, undo_drift
 from microtomo.inverse.masking import fill_left_out
-from microtomo.inverse.misfit import NOISE_FLOOR, Grid
+from microtomo.inverse.misfit import Grid
 from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
-from microtomo.inverse.problem import Estimate, Problem
+from microtomo.inverse.problem import Problem
+from microtomo.inverse.screening import screen
 from microtomo.inverse.spread import Corrected, Run, run_with_spread
+from microtomo.inverse.status import chi_square_of, status_of
+from microtomo.inverse.verdict import verdicts_of
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.forward import ForwardModel, forward_model
 from microtomo.physics.spread_model import GivenSpread, SpreadModel, spread_around
@@ -44,6 +48,7 @@ def reconstruct(
     contrast: str | None = None,
     spread: GivenSpread | None = None,
     beam_fwhm_nm: float = 0.0,
+    as_is: bool = False,
     **options: Any,
 ) -> Reconstruction:
     """Recover what lies under the surface from a multi-energy scan.
@@ -64,6 +69,9 @@ def reconstruct(
         Lateral spread of the electrons, as :func:`microtomo.physics.spread_model.spread_around` takes it, and diameter
         of the beam: solves again and again what the spread is corrected for, a dozen times at most. The history says
         how that went.
+    as_is
+        Take the scan as it stands: check no normalisation, reject no hot or dead value, undo no drift. The verdict is
+        given all the same.
     options
         Settings of the method.
 
@@ -106,14 +114,16 @@ def reconstruct(
     level = torch.full((len(batch),), noise) if noise is not None else estimate_noise(batch, model)
     _check_normalised(batch, model, level)
     depth = default_depth(problem_stack, voxel_nm)
-    problem = Problem(model, level.cpu(), depth, voxel_nm, rule)
     around = None if spread is None else spread_around(model, spread, scan.pixel_nm, beam_fwhm_nm)
     started = time.perf_counter()
     with torch.inference_mode():
-        done = _run(partial(chosen.run, **options), batch, problem, around)
+        screened = screen(batch, model, level, given=noise is not None, as_is=as_is, with_spread=around is not None)
+        problem = Problem(model, screened.noise.cpu(), depth, voxel_nm, rule)
+        done = _run(partial(chosen.run, **options), screened.signal, problem, around, as_is)
         batch, estimate = done.signal, with_model_error(done.estimate, problem)
-        chi_square = _chi_square(batch, estimate.thickness, problem)
-        status = _status(batch, estimate, chi_square, problem)
+        chi_square = chi_square_of(batch, estimate.thickness, problem)
+        status = status_of(batch, estimate, chi_square, problem, screened.rejected)
+        verdicts = verdicts_of(batch, estimate, problem, screened, done.history.get(DRIFT, ()))
     seconds = time.perf_counter() - started
 
     def shaped(values: Tensor, blank: float = float("nan")) -> Array:
@@ -130,11 +140,13 @@ def reconstruct(
         method=method,
         stack=problem_stack,
         forward=model.name,
-        noise=float(level.mean()),
+        noise=float(screened.noise.mean()),
         voxel_nm=voxel_nm,
         pixel_nm=scan.pixel_nm,
         seconds=seconds,
         history={**scan.history, **({"options": options} if options else {}), **done.history},
+        rejected=shaped(screened.rejected),
+        verdicts=verdicts,
     )
 
 
@@ -150,8 +162,11 @@ def _checked_noise(noise: float | None, scan: Scan) -> float | None:
     return noise
 
 
-def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None) -> Corrected:
-    return Corrected(batch, run(batch, problem), {}) if spread is None else run_with_spread(run, batch, problem, spread)
+def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None, as_is: bool) -> Corrected:
+    if spread is not None:
+        return run_with_spread(run, batch, problem, spread)
+    done = Corrected(batch, run(batch, problem), {})
+    return done if as_is else undo_drift(run, done, problem)
 
 
 def _shown(value: object) -> str:
@@ -203,47 +218,3 @@ def _check_normalised(data: Tensor, forward: ForwardModel, noise: Tensor) -> Non
             f"{stack.name} gives {low:.2f} to {high:.2f}: divide every energy by its mean over bare substrate, "
             "with --substrate ROWS,COLUMNS or Scan.normalised"
         )
-
-
-def _chi_square(data: Tensor, thickness: Tensor, problem: Problem) -> Tensor:
-    """Mean over energies of the squared residual of the re-simulated signal over its noise: (n, y, x)."""
-    rows = max(1, 2**18 // data.shape[-1])
-    result = torch.empty_like(data[:, 0])
-    for i in range(len(data)):
-        s = max(float(problem.noise[i]), NOISE_FLOOR)
-        for first in range(0, data.shape[2], rows):
-            part = slice(first, first + rows)
-            model = problem.forward(thickness[i, :, part])
-            result[i, part] = ((data[i, :, part] / model - 1) ** 2).mean(0) / s**2
-    return result
-
-
-def _status(data: Tensor, estimate: Estimate, chi_square: Tensor, problem: Problem) -> Tensor:
-    """Codes of :class:`Status`, uint8 (n, y, x). A poor fit is one that noise gives once in a million pixels."""
-    free = max(1, len(problem.stack.energies_kev) - len(problem.stack.layers))
-    # upper quantile of chi-square over its degrees of freedom (Wilson & Hilferty 1931), z = 4.9
-    limit = (1 - 2 / (9 * free) + 4.9 * (2 / (9 * free)) ** 0.5) ** 3
-    top = torch.tensor(problem.stack.max_nm).to(estimate.thickness)[:, None, None]
-    poor = chi_square > limit
-    at_end = (estimate.thickness >= 0.995 * top).any(1)
-    opaque = _opaque(data, estimate.thickness, chi_square, problem)
-    status = torch.full_like(chi_square, int(Status.OK), dtype=torch.uint8)
-    status[~estimate.converged] = int(Status.NOT_CONVERGED)
-    status[poor] = int(Status.POOR_FIT)
-    status[(poor & at_end) | opaque] = int(Status.OUT_OF_RANGE)
-    return status
-
-
-def _opaque(data: Tensor, thickness: Tensor, chi_square: Tensor, problem: Problem) -> Tensor:
-    """Where a layer may as well be so thick that nothing is seen through it even at the highest energy: (n, y, x).
-    Its thickness is then a lower bound at best."""
-    stack = problem.stack
-    opaque = torch.zeros_like(chi_square, dtype=torch.bool)
-    for k, layer in enumerate(stack.layers):
-        if problem.forward.transmitted(k) < float(problem.noise.max().clamp_min(NOISE_FLOOR)):
-            thick = thickness.clone()
-            thick[:, k] = layer.max_nm
-            # within three standard deviations of the estimate
-            close = (_chi_square(data, thick, problem) - chi_square) * len(stack.energies_kev) < 9
-            opaque |= close & (thickness[:, k] > 0)
-    return opaque

@@ -25,8 +25,10 @@ SCAN, THICKNESS, UNCERTAINTY, VOLUME, FIT, TRUTH = "data", "thickness", "uncerta
 """Groups of NXdata under /entry."""
 SAMPLES = "samples"
 """Group of what is known of each sample of a data set."""
-SIGNAL, STATUS = "data", "status"
+SIGNAL, STATUS, REJECTED = "data", "status", "rejected"
 """Names of the data sets in a group."""
+VERDICT = "verdict"
+"""Group of the verdicts on the samples: one JSON object each."""
 FORWARD = "contrast"
 """Attribute of /entry that names the forward model; the word is that of the first files."""
 

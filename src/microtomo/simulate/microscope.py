@@ -80,7 +80,7 @@ def simulate_acquisition(
             "pixels on every side, for the drift"
         )
     signal = forward_model(forward, stack)(depth.double())
-    field = torch.stack([_shifted(s, dy, dx, margin) for s, (dy, dx) in zip(signal, drift, strict=True)])
+    field = torch.stack([shifted(s, dy, dx, margin) for s, (dy, dx) in zip(signal, drift, strict=True)])
     inner = (..., slice(margin, -margin), slice(margin, -margin))
     noise_seed = derive_seed(seed, Stream.SAMPLES, 0, NOISE)
     counts = detect(field, microscope.detector, noise_seed).round().clamp(0, 2**microscope.bits - 1)
@@ -125,7 +125,7 @@ def write_tiffs(folder: str | Path, images: np.ndarray, energies_kev: Sequence[f
     return paths
 
 
-def _shifted(image: Tensor, dy: float, dx: float, margin: int) -> Tensor:
+def shifted(image: Tensor, dy: float, dx: float, margin: int) -> Tensor:
     """The inner part of an image (y, x), moved by (dy, dx): the mean over pixel areas of a piecewise constant scene."""
     for axis, shift in ((0, dy), (1, dx)):
         whole = math.floor(-shift)
