@@ -61,4 +61,4 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
 
 def test_the_recipe_is_understood():
     config = load_run("layer-unet", Path(__file__).parents[2] / "recipes" / "layer-unet.toml")
-    assert (config.data.crop, config.data.synthetic, config.optimiser.batch, config.dice) == (176, 3000, 5, 0.2)
+    assert (config.data.crop, config.data.synthetic, config.optimiser.batch, config.dice) == (256, 4000, 4, 0.2)
