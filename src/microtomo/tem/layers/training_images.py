@@ -22,7 +22,7 @@ OVERCOATS = Conditions(
     pixel_nm=(0.05, 0.22), thickness_nm=(0.8, 5.5), fuzziness_nm=(0.05, 0.45), tilt_degrees=(0.0, 35.0),
     bare=0.03, dark=0.12, light=0.12, sticker=0.2, crossing=0.3,
 )  # fmt: skip
-"""What ``layer-unet`` learns from: wider than a test set, the hard cases more often, and some images without a layer."""
+"""What ``layer-unet`` learns from: wider than a test set, hard cases more often, and some images without a layer."""
 
 _LYING = 0.25
 """Share of the images that are turned by a right angle: layers are found in any orientation, but an upright band and a
