@@ -36,9 +36,10 @@ def test_samples_are_those_of_the_overcoats_by_number():
     np.testing.assert_array_equal(target.numpy(), share)
 
 
-@pytest.mark.parametrize("name", ["layer-segnet", "layer-deeplab"])
+@pytest.mark.parametrize("name", ["layer-segnet", "layer-deeplab", "layer-nasnet"])
 def test_every_network_for_layers_is_trained_alike(name):
     small = {"layer-segnet": ["network.sizes=[4]", "network.depths=[1]"], "layer-deeplab": ["network.width=4"]}
+    small["layer-nasnet"] = ["network.filters=4", "network.checkpointing=true"]
     config = load_run(name, None, [*SMALL[1:], *small[name]])
     assert isinstance(config.data, type(load_run("layer-unet").data))
 

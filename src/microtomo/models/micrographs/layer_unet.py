@@ -27,7 +27,7 @@ class LayerConfig(SegmenterConfig):
 class LayerUNetConfig(LayerConfig):
     """``sizes``: channels by level, one pooling between two of them."""
 
-    sizes: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=7)] = (16, 24, 48, 80, 96, 96)
+    sizes: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=7)] = (8, 24, 48, 96, 128)
 
 
 @segmenter(
