@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from microtomo.registry import measurement
 from microtomo.scan import Array
-from microtomo.tem.layers.thickness import COLUMNS, LayerThickness, as_dict, measure_label_image, measure_layers
+from microtomo.tem.layers.answer import COLUMNS, LayerThickness, as_dict
+from microtomo.tem.layers.edge_profiles import EdgeErrors
+from microtomo.tem.layers.thickness import measure_label_image, measure_layers
 from microtomo.tem.measurement import Column, Lines, Mark, Measured
 from microtomo.tem.segmentation import Segmentation
 
@@ -41,7 +43,8 @@ def measure_thickness(
     if segmentation.method == "given":
         answers = measure_label_image(segmentation.labels, pixel_nm, shape=shape)
     else:
-        answers = measure_layers(levels(segmentation), pixel_nm, shape=shape)
+        known = segmentation.details.errors if isinstance(segmentation.details, EdgeErrors) else ()
+        answers = measure_layers(levels(segmentation), pixel_nm, shape=shape, edge_errors=known)
     rows = [answer.row() for answer in answers]
     columns = tuple(
         Column(name, [None if row[name] == "" else row[name] for row in rows], _FORMS.get(name, ""))
