@@ -107,7 +107,8 @@ class EdgesTraining(TrainingTask):
     def score(self, counts: Tensor) -> Tensor:
         """Share of the variance of the thickness error that is explained."""
         count, total, squares, left = counts
-        return 1 - left / (squares - total**2 / count).clamp_min(1e-12)
+        explained: Tensor = 1 - left / (squares - total**2 / count).clamp_min(1e-12)
+        return explained
 
 
 def edge_loss(out: Tensor, shifts: Tensor) -> Tensor:

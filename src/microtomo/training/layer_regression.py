@@ -102,7 +102,8 @@ class RegressionTraining(TrainingTask):
 
     def loss(self, network: Network, batch: tuple[Tensor, Tensor]) -> Tensor:
         inputs, truth = batch
-        return (network(inputs).float() - truth).square().mean()
+        loss: Tensor = (network(inputs).float() - truth).square().mean()
+        return loss
 
     def assess(self, network: Network, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Loss; number, sum and sum of squares of the true means, and sum of their squared errors."""
@@ -115,7 +116,8 @@ class RegressionTraining(TrainingTask):
     def score(self, counts: Tensor) -> Tensor:
         """Share of the variance of the true means that is explained."""
         count, total, squares, wrong = counts
-        return 1 - wrong / (squares - total**2 / count).clamp_min(1e-12)
+        explained: Tensor = 1 - wrong / (squares - total**2 / count).clamp_min(1e-12)
+        return explained
 
 
 def overcoats(seed: int, count: int, side: int, kind: str) -> RegressionSamples:
@@ -124,7 +126,8 @@ def overcoats(seed: int, count: int, side: int, kind: str) -> RegressionSamples:
     usual = Conditions()
     low, high = (nm * usual.size / side for nm in usual.pixel_nm)
     conditions = Conditions(size=side, pixel_nm=(low, high))
-    inputs, truth, index = [], [], 0
+    inputs: list[np.ndarray] = []
+    truth, index = [], 0
     while len(inputs) < count:
         sample = overcoat(seed, index, conditions)
         index += 1

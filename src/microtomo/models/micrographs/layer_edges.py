@@ -47,7 +47,7 @@ class LayerEdges(Network):
 
     def forward(self, features: Tensor) -> Tensor:
         """Shifts and logarithms of their variances."""
-        low, high, rest = features.split([EDGE_FEATURES, EDGE_FEATURES, 1], 1)
+        low, high, rest = torch.split(features, [EDGE_FEATURES, EDGE_FEATURES, 1], 1)
         both = torch.stack([features, torch.cat([high, low, rest], 1)], 1)
         out = torch.stack([member(both) for member in self.members], 1)
         return torch.stack([out[..., 0], out[..., 1].clamp(_LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE)], -1)

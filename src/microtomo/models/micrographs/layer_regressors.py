@@ -76,6 +76,8 @@ class RCNN(LayerRegressor):
     few.
     """
 
+    config: RCNNConfig
+
     def __init__(self, config: RCNNConfig) -> None:
         super().__init__()
         self.config = config

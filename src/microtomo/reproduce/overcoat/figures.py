@@ -60,7 +60,7 @@ def regression_figure(
             far = line.outliers
             axis.plot(x[far], y[far], "o", mfc="none", mec=colours.PALETTE[4], ms=10, label=f"{far.sum()} outliers")
         axis.set(xlabel=f"{x_name} [nm]", ylabel=f"{y_name} [nm]", xlim=ends, ylim=ends, aspect="equal")
-        axis.legend(loc="upper left", fontsize=7.5)
+        axis.legend(loc="lower right", fontsize=7.5)
     return figure
 
 

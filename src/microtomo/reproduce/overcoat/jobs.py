@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -18,20 +19,21 @@ import numpy as np
 from microtomo.io.atomic import whole_file, writing
 from microtomo.io.hashing import sha256_of
 from microtomo.models.micrographs.layer_regressors import LayerRegressor, regress
-from microtomo.models.micrographs.network import SegmenterNetwork, run
 from microtomo.models.weights import load_network, shipped_weights
+from microtomo.registry import get_method
 from microtomo.reproduce.overcoat.plan import REGRESSORS, SHIPPED, Settings
 from microtomo.simulate.workers import Advance, unobserved
+from microtomo.tem.layers.measurement import segmented_layers
 from microtomo.tem.layers.outline import components
 from microtomo.tem.layers.synthetic import Overcoat
-from microtomo.tem.layers.thickness import measure_layer
 from microtomo.tem.layers.training_images import normalised
+from microtomo.tem.segmentation import Segmentation
 from microtomo.training.config import RunConfig
 from microtomo.training.images import LabelledImages
 from microtomo.training.layer_regression import RegressionSamples
 from microtomo.training.task import load_run
 
-_BATCH, _SYMMETRIES = 4, 4
+_BATCH = 4
 _EPOCHS = 4  # between which training is saved
 _SECONDS = 0.02  # a sample of 96 x 96 pixels, about
 
@@ -132,7 +134,7 @@ class FoldJob:
     def _segmented(
         self, folder: Path, training: Sequence[int], held: Sequence[int]
     ) -> tuple[list[Record], list[np.ndarray]]:
-        weights = shipped_weights(SHIPPED)
+        segmenter = get_method(SHIPPED).run
         if self.network != SHIPPED:
             samples = [self.settings.image(i) for i in training]
             images = LabelledImages([s.image for s in samples], [s.mask.astype(np.uint8) for s in samples])
@@ -140,14 +142,13 @@ class FoldJob:
                 data__synthetic=0, data__inversion=0.0, data__zoomed=0.0, data__crop=self.settings.size,
                 optimiser__learning_rate=3e-3,
             )  # fmt: skip
-            weights = self._trained(folder, config, images)
-        network = load_network(weights, SegmenterNetwork, self.network)
+            segmenter = partial(get_method(self.network).run, weights=self._trained(folder, config, images))
         records, masks = [], []
         for index in held:
             sample = self.settings.image(index)
-            probability = run(network, sample.image, _SYMMETRIES, {}).probability
-            masks.append(probability >= 0.5)
-            records.append(_record(index, sample, probability))
+            found = segmenter(sample.image)
+            masks.append(found.mask)
+            records.append(_record(index, sample, found))
         return records, masks
 
     def _regressed(self, folder: Path, training: Sequence[int], held: Sequence[int]) -> list[Record]:
@@ -173,9 +174,8 @@ class FoldJob:
         return records
 
 
-def _record(index: int, sample: Overcoat, probability: np.ndarray) -> Record:
-    answer = measure_layer(probability, sample.pixel_nm)
-    mask = probability >= 0.5
+def _record(index: int, sample: Overcoat, found: Segmentation) -> Record:
+    answer, mask = segmented_layers(found, sample.pixel_nm)[0], found.mask
     plain, processed = _overlap(mask, sample.mask), _overlap(_largest(mask), sample.mask)
     return Record(
         index, answer.nm(answer.mean), answer.nm(answer.sd), str(answer.status), *plain, *processed,

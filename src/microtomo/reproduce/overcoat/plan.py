@@ -68,6 +68,11 @@ class Settings(BaseModel):
         low, high = (nm * usual.size / self.size for nm in usual.pixel_nm)
         return Conditions(size=self.size, pixel_nm=(low, high))
 
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Networks whose layers are measured: the shipped one only on images of the size that it learned from."""
+        return (*self.networks, SHIPPED) if self.size >= Conditions().size else self.networks
+
     def image(self, index: int) -> Overcoat:
         """Image ``index`` with its truth."""
         return overcoat(self.seed, index, self.conditions)

@@ -23,9 +23,9 @@ _DPI = 110  # of figures: 7 to 10 inches wide, they fit a page without scaling
 
 _TABLE_1 = f"""
 Means over the held-out images of all folds, of the layer alone. Grey rows are the paper's, on its own images. Post: the
-largest connected component alone. {SHIPPED} comes with the package, was trained on other synthetic overcoats and on
-none of these. A network that is not sure of one layer gives no thickness: the last column. Red and {tables.MARK}: below
-the published figure.
+largest connected component alone. Where it stands, {SHIPPED} is what comes with the package, trained on other synthetic
+overcoats and on none of these. Where the mask is not clearly one layer there is no thickness: the last column. Red and
+{tables.MARK}: below the published figure.
 """
 _TABLE_2 = """
 Mean squared error of an image's mean thickness. Ours is against the exact orthogonal thickness of the synthetic layer,
@@ -57,6 +57,10 @@ class _Page:
         write_csv(table, self.folder / "tables" / f"{name}.csv")
         return table
 
+    def shown(self, best: str) -> list[str]:
+        """The best of the trained networks, and the shipped one where it was measured."""
+        return list(dict.fromkeys(name for name in (best, SHIPPED) if name in self.results))
+
     def masks_of(self, network: str, records: Sequence[Record]) -> Figure:
         """Images with their true and predicted layers."""
         notes = []
@@ -64,7 +68,8 @@ class _Page:
             found = r.status if np.isnan(r.mean) else f"{r.mean:.2f}"
             notes.append(f"image {r.index}: {found},\nexact {self.samples[r.index].mean_nm:.2f} nm; Dice {r.dice:.2f}")
         chosen = [self.samples[r.index] for r in records]
-        return figures.masks_figure(chosen, [self.masks[network][r.index] for r in records], notes)
+        figure: Figure = figures.masks_figure(chosen, [self.masks[network][r.index] for r in records], notes)
+        return figure
 
 
 def write(folder: Path, settings: Settings, jobs: Sequence[FoldJob]) -> tuple[Path, list[str]]:
@@ -115,8 +120,9 @@ def _best(networks: Mapping[str, Sequence[Record]]) -> str:
 
 def _regressions(page: _Page, best: str) -> list[Section]:
     """Figures 9, 11 and 12."""
-    sections, lines = [], {}
-    for network in dict.fromkeys((best, SHIPPED)):
+    sections: list[Section] = []
+    lines: dict[str, Regression] = {}
+    for network in page.shown(best):
         chosen = [r for r in page.results[network] if np.isfinite([r.mean, page.samples[r.index].three_line_nm]).all()]
         if len(chosen) < 3:
             continue
@@ -147,7 +153,7 @@ def _regressions(page: _Page, best: str) -> list[Section]:
 def _masks(page: _Page, best: str) -> list[Section]:
     """Figures 5 to 8, 10 and 13."""
     sections, count = [], page.settings.shown
-    for network in dict.fromkeys((best, SHIPPED)):
+    for network in page.shown(best):
         records = sorted(page.results[network], key=lambda r: r.index)
         measured = [r for r in records if np.isfinite(r.mean)]
         off = sorted(measured, key=lambda r: -abs(r.mean / page.samples[r.index].mean_nm - 1))[:count]

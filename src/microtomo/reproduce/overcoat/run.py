@@ -9,7 +9,7 @@ from pathlib import Path
 from microtomo.io.atomic import writing
 from microtomo.io.folders import claim_folder
 from microtomo.reproduce.overcoat.jobs import FoldJob
-from microtomo.reproduce.overcoat.plan import REGRESSORS, SHIPPED, Settings
+from microtomo.reproduce.overcoat.plan import REGRESSORS, Settings
 from microtomo.reproduce.overcoat.report import write
 from microtomo.simulate.workers import run_here, run_in_workers
 
@@ -65,7 +65,7 @@ def planned(settings: Settings) -> list[Sequence[FoldJob]]:
     """Networks, then the regressors, of which one takes their masks."""
     masks = "layer-nasnet" if "layer-nasnet" in settings.networks else settings.networks[-1]
     folds = range(settings.folds)
-    networks = [FoldJob(name, k, settings) for name in (*settings.networks, SHIPPED) for k in folds]
+    networks = [FoldJob(name, k, settings) for name in settings.compared for k in folds]
     regressors = [
         FoldJob(name, k, settings, masks if name == "layer-rcnn" else "") for name in REGRESSORS for k in folds
     ]

@@ -47,7 +47,7 @@ def profile_features(image: np.ndarray, lines: Lines, used: np.ndarray) -> np.nd
     parts = []
     for edge, side in ((lines.low[used], -1), (lines.high[used], 1)):
         places = edge[:, None] + side * np.concatenate([FINE_PX, thickness * COARSE])
-        y, x = (np.float32(lines.foot[used, None, axis] + places * lines.normal[used, None, axis]) for axis in (0, 1))
+        y, x = ((lines.foot[used, None, k] + places * lines.normal[used, None, k]).astype(np.float32) for k in (0, 1))
         outside = (y < 0) | (x < 0) | (y > pixels.shape[0] - 1) | (x > pixels.shape[1] - 1)
         parts.append(_moments(sampled(pixels, y, x), ~outside))
     shown = np.concatenate([mean[len(FINE_PX) :] for mean, _ in parts])
@@ -77,7 +77,8 @@ def moved(levels: np.ndarray, lines: Lines, used: np.ndarray, low: float, high: 
     shift = fade * (share * high - (1 - share) * low)
     source = points[near] - shift[:, None] * normal[line]
     out = levels.astype(np.float32).ravel().copy()
-    out[near] = sampled(np.ascontiguousarray(levels, dtype=np.float32), *np.float32(source.T[:, None]))[0]
+    at = source.astype(np.float32)
+    out[near] = sampled(np.ascontiguousarray(levels, dtype=np.float32), at[None, :, 0], at[None, :, 1])[0]
     return out.reshape(levels.shape)
 
 
