@@ -130,6 +130,8 @@ def _conclude(
     series: Series | None = None,
 ) -> None:
     """Draw the distribution, and write the page."""
+    if histogram is None and report is None:
+        return
     from microtomo.registry import best_shipped
     from microtomo.report.charted import charted_sections
     from microtomo.report.measurement import Shown, measurement_report
@@ -138,7 +140,7 @@ def _conclude(
     from microtomo.viz.distributions import distribution_figure
     from microtomo.viz.figures import save_figure
 
-    total = _total(known, parts) if known.distribution and (histogram or report) else None
+    total = _total(known, parts) if known.distribution else None
     with TemporaryDirectory() as folder:
         drawn = histogram or Path(folder) / "histogram.png"
         if total is not None:

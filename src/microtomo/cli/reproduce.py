@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from microtomo.cli.reproduce_graphene import graphene
+from microtomo.cli.reproduce_overcoat import overcoat
 from microtomo.cli.reproduce_particles import particles
 from microtomo.cli.reproduce_sem import sem
 
@@ -12,3 +13,4 @@ reproduce = typer.Typer(no_args_is_help=True, help="Compute published tables aga
 reproduce.command()(sem)
 reproduce.command()(graphene)
 reproduce.command()(particles)
+reproduce.command()(overcoat)
