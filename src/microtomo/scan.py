@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -131,6 +132,19 @@ class Scan:
     def __getitem__(self, index: Any) -> Array:
         return self.data[index]
 
+    def __repr__(self) -> str:
+        e, noise = self.energies_kev, "" if self.noise is None else f", {self.noise:.1%} noise"
+        kev = f"{e[0]:g} keV" if len(e) == 1 else f"{len(e)} energies {e[0]:g}..{e[-1]:g} keV"
+        known = "" if self.truth is None else ", truth known"
+        return f"Scan({_extent(self.shape, self.pixel_nm)}, {kev}, {_of(self.stack, self.forward)}{noise}{known})"
+
+    def _repr_html_(self) -> str:
+        return str(_pictures().html(self))
+
+    def plot(self, figure: str | None = None, *, sample: int = 0) -> Any:
+        """Images at a few energies, for a notebook; see :func:`microtomo.viz.notebook.plot`."""
+        return _pictures().plot(self, figure, sample=sample)
+
     def normalised(self, rows: slice, columns: slice) -> Scan:
         """The same scan with every energy divided by its mean over a region of bare substrate (pixel slices)."""
         from dataclasses import replace
@@ -163,6 +177,20 @@ class Scan:
         data = as_tensor(self.data)
         filled = like(data.masked_fill(out.to(data.device), float("nan")), self.data)
         return replace(self, data=filled, history={**self.history, "masked": int(out.sum())})
+
+
+def _pictures() -> Any:
+    """The module that draws, of a room above: a notebook asks for a picture, nothing else does."""
+    return import_module("microtomo.viz.notebook")
+
+
+def _extent(shape: tuple[int, ...], pixel_nm: float) -> str:
+    samples = f"{shape[0]} sample{'s' if shape[0] > 1 else ''} of " if len(shape) == 4 else ""
+    return f"{samples}{_size(shape)} pixels of {pixel_nm:g} nm"
+
+
+def _of(stack: Stack | None, forward: str | None) -> str:
+    return f"{stack.name if stack else 'no stack'}, {forward or 'no forward model'}"
 
 
 def check_region(rows: slice, columns: slice, shape: tuple[int, ...], what: str) -> None:
@@ -241,6 +269,19 @@ class Reconstruction:
     history: dict[str, Any] = field(default_factory=dict)
     rejected: Array | None = None
     verdicts: tuple[Verdict, ...] = ()
+
+    def __repr__(self) -> str:
+        fine = float((as_tensor(self.status) == Status.OK).double().mean())
+        extent, stack = _extent(tuple(self.thickness.shape), self.pixel_nm), _of(self.stack, self.forward)
+        return f"Reconstruction({self.method}, {extent}, {stack}, {self.noise:.1%} noise, {fine:.1%} ok)"
+
+    def _repr_html_(self) -> str:
+        return str(_pictures().html(self))
+
+    def plot(self, figure: str | None = None, *, sample: int = 0, truth: Array | None = None) -> Any:
+        """Maps of thickness, beside ``truth`` where given, or the figure ``uncertainty``, ``fit`` or ``section``; see
+        :func:`microtomo.viz.notebook.plot`."""
+        return _pictures().plot(self, figure, sample=sample, truth=truth)
 
     def summary(self) -> str:
         """One line for a person: method, time, share of pixels that are fine and what ails the others."""

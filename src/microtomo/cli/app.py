@@ -105,11 +105,13 @@ def options(
 def _register() -> None:
     # Verb modules are light: what is heavy is imported inside the functions.
     from microtomo.cli.calibrate import calibrate
+    from microtomo.cli.compare import compare
     from microtomo.cli.demo import demo
     from microtomo.cli.design import design
     from microtomo.cli.doctor import doctor
     from microtomo.cli.evaluate import evaluate
     from microtomo.cli.explain import explain
+    from microtomo.cli.export import export
     from microtomo.cli.generate import generate
     from microtomo.cli.import_ import import_
     from microtomo.cli.measure import measure
@@ -124,7 +126,7 @@ def _register() -> None:
     from microtomo.cli.train import train
     from microtomo.cli.view import view
 
-    scans = (demo, design, generate, calibrate, train, reconstruct, evaluate, render, view)
+    scans = (demo, design, generate, calibrate, train, reconstruct, evaluate, compare, render, export, view)
     micrographs = (segment, sort, compress, expand)
     for verb in (*scans, *micrographs, explain, models, doctor):
         app.command(cls=RegistryHelp)(verb)

@@ -21,7 +21,9 @@ def evaluate(
     ] = None,
     truth: Annotated[
         Path | None,
-        typer.Argument(metavar="TRUTH", help="Simulated scan, data set, file with thickness maps, .npy or .npz."),
+        typer.Argument(
+            metavar="[TRUTH]", help="Simulated scan, data set, file with thickness maps, .npy or .npz; else OUT's own."
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="No files: every method on the test structures, beside what was published.")
@@ -45,14 +47,20 @@ def evaluate(
 
         leaderboard(task, method, samples, validation, as_json)
         return
-    if reconstruction is None or truth is None:
-        raise typer.BadParameter("give a reconstruction and its truth: microtomo evaluate OUT.h5 TRUTH.h5, or --all")
+    if reconstruction is None:
+        raise typer.BadParameter("give a reconstruction: microtomo evaluate OUT.h5 [TRUTH.h5], or --all")
     from microtomo.errors import naming
     from microtomo.inverse.evaluation import evaluate as score
+    from microtomo.io.kinds import Kind, kind_of
     from microtomo.io.reconstructions import read_reconstruction
     from microtomo.io.scans import read_truth
 
     rec = read_reconstruction(reconstruction)
+    if truth is None:
+        truth = reconstruction
+        _check_truth(truth, "give the simulated scan, or maps of the thickness: microtomo evaluate OUT.h5 TRUTH")
+    elif truth.is_file() and kind_of(truth) is Kind.RECONSTRUCTION:
+        _check_truth(truth, "a reconstruction is no truth: compare two with `microtomo compare A.h5 B.h5`")
     known = read_truth(truth)
     with naming(truth):
         scores = score(rec, known).as_dict()
@@ -60,6 +68,16 @@ def evaluate(
         say(json.dumps(_plain({"reconstruction": str(reconstruction), "truth": str(truth), **scores})))
     else:
         _show(scores, rec)
+
+
+def _check_truth(file: Path, advice: str) -> None:
+    """Raise MicrotomoError for a reconstruction that holds no truth."""
+    from microtomo.errors import MicrotomoError
+    from microtomo.io.nexus import TRUTH, open_nexus
+
+    with open_nexus(file) as (_, entry):
+        if entry is None or entry.data(TRUTH) is None:
+            raise MicrotomoError(f"{file}: holds no true thickness: {advice}")
 
 
 def _plain(value: Any) -> Any:
