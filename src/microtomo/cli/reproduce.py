@@ -6,9 +6,11 @@ import typer
 
 from microtomo.cli.reproduce_graphene import graphene
 from microtomo.cli.reproduce_particles import particles
+from microtomo.cli.reproduce_robustness import robustness
 from microtomo.cli.reproduce_sem import sem
 
 reproduce = typer.Typer(no_args_is_help=True, help="Compute published tables again, ours beside the published figures.")
 reproduce.command()(sem)
 reproduce.command()(graphene)
 reproduce.command()(particles)
+reproduce.command()(robustness)
