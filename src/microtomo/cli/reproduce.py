@@ -7,6 +7,7 @@ import typer
 from microtomo.cli.reproduce_graphene import graphene
 from microtomo.cli.reproduce_overcoat import overcoat
 from microtomo.cli.reproduce_particles import particles
+from microtomo.cli.reproduce_robustness import robustness
 from microtomo.cli.reproduce_sem import sem
 
 reproduce = typer.Typer(no_args_is_help=True, help="Compute published tables again, ours beside the published figures.")
@@ -14,3 +15,4 @@ reproduce.command()(sem)
 reproduce.command()(graphene)
 reproduce.command()(particles)
 reproduce.command()(overcoat)
+reproduce.command()(robustness)
