@@ -135,13 +135,11 @@ class Measurement:
     """A registered measurement: numbers that follow from a segmented micrograph.
 
     ``run(image, segmentation, pixel_nm, **settings)`` gives a :class:`microtomo.tem.measurement.Measured` with the
-    named ``tables``, the first of which is the result. With ``from_labels`` a label image may stand in for the image;
-    else labels can only come beside it. ``names_image`` puts the image's name in the first column of every table, also
-    for one image. ``distribution`` names the length whose distribution on all images is drawn, "" for none: the
-    result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
-    ``followed``: whether its rows can be followed over the frames of a series, by the columns x, y and diameter_px.
-    ``chart``: columns that a page shows, the first over dates with an interval from the second to the third.
-    """
+    named ``tables``, the first of which is the result. ``from_labels``: a label image may stand in for the image, not
+    only come beside it. ``names_image`` puts the image's name in the first column of every table, also for one image.
+    ``distribution``: the length whose distribution on all images is drawn, "" for none: columns NAME_px and NAME_nm
+    (may be empty) where ``border`` is 0. ``followed``: whether rows can be followed over frames, by columns x, y and
+    diameter_px. ``chart``: columns that a page shows, the first over dates, the others its interval."""
 
     name: str
     task: str

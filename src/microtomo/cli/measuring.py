@@ -46,16 +46,14 @@ def run(
     from microtomo.cli.options import new_file, parse_setting
     from microtomo.cli.progress import each_of, resumable
     from microtomo.errors import MicrotomoError
-    from microtomo.tem.measurement import write_table
 
     tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
     folder = image.is_dir()
-    for target in (*tables.values(), None if folder else picture, histogram, tracks, report):
+    outputs = [*tables.values(), None if folder else picture, histogram, tracks, report]
+    for target in outputs:
         if target is not None:
             new_file(target, force)
-    files = _files(
-        known, image, mask, method, [*tables.values(), None if folder else picture, histogram, tracks, report]
-    )
+    files = _files(known, image, mask, method, outputs)
     options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
     drawn = {"picture": picture and str(picture), "page": report is not None}
     job = {"measurement": known.name, "version": __version__, "mask": str(mask), **drawn, **options, **given}
@@ -80,10 +78,7 @@ def run(
                 continue
             summary = {"image": path.name, **part.summary}
             say(json.dumps(summary) if as_json else f"{path.name}: {part.sentence}; written to {output}")
-        for name, target in tables.items():
-            if target is not None:
-                rows = ((part.name, part.tables[name]) for part in parts)
-                write_table(target, rows, known.names_image or folder)
+        _write_tables(known, parts, tables, folder)
         if len(files) > 1 and known.distribution and (total := _total(known, parts)) is not None:
             sizes, unit = total
             summary = {"images": len(files) - len(refused), **sizes.summary(unit)}
@@ -94,6 +89,14 @@ def run(
         _conclude(known, method, parts, files, refused, histogram, report, series)
     if refused:
         raise MicrotomoError(f"{len(refused)} of {len(files)} images could not be measured, see above")
+
+
+def _write_tables(known: Measurement, parts: Iterable[Part], tables: dict[str, Path | None], folder: bool) -> None:
+    from microtomo.tem.measurement import write_table
+
+    for name, target in tables.items():
+        if target is not None:
+            write_table(target, ((part.name, part.tables[name]) for part in parts), known.names_image or folder)
 
 
 def _total(known: Measurement, parts: Iterable[Part]) -> tuple[SizeDistribution, str] | None:

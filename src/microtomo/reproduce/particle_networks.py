@@ -38,7 +38,11 @@ OWN: dict[str, tuple[str, ...]] = {
 }
 """Settings of networks whose published size a processor would train for days: a quarter of the channels."""
 
-_COMMON = ("data.validation=0", "data.inversion=0", "data.zoomed=0", "optimiser.warmup=20", "optimiser.average=0.98")
+_COMMON = (
+    *("dice=0", "data.validation=0", "data.inversion=0", "data.zoomed=0"),
+    *("optimiser.warmup=20", "optimiser.average=0.98"),
+)
+"""Cross-entropy alone, as published, so that probabilities mean what they say."""
 
 
 @dataclass(frozen=True)
