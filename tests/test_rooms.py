@@ -13,7 +13,7 @@ import microtomo
 
 PACKAGE = Path(microtomo.__file__).parent
 GROUND = (
-    *("errors", "elements", "seeds", "detectors", "materials", "settings"),
+    *("errors", "inputs", "elements", "seeds", "detectors", "materials", "settings"),
     *("scan", "study", "voxels", "metrics", "discovery", "registry"),
 )
 ROOMS = (

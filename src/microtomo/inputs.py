@@ -56,7 +56,10 @@ def check_memory(path: str | Path, needs_bytes: int, stored_bytes: int) -> None:
 
 def read_text(path: str | Path) -> str:
     """The text of a small UTF-8 file. Raises MicrotomoError as :func:`check_input`, and for what is no text."""
-    path = check_input(path)
+    path = Path(path)
+    if not path.exists():
+        raise MicrotomoError(f"{path}: cannot be read (no such file): check the path")
+    check_input(path)
     try:
         with path.open("rb") as file:
             data = file.read(_TEXT_BYTES + 1)

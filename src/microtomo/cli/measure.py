@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from typer.core import TyperGroup
 
+from microtomo.cli.verb import Verb
+
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
 
@@ -40,7 +42,7 @@ def measurements() -> typer.Typer:
 
     group = typer.Typer()
     for known in list_measurements():
-        group.command(known.name)(_command(known))
+        group.command(known.name, cls=Verb)(_command(known))
     return group
 
 

@@ -184,14 +184,13 @@ def _files(
 
     if method is not None:
         get_method(method, known.task)
+    if image.is_dir() and isinstance(mask, Path):
+        raise MicrotomoError(f"{image}: is a folder, but --mask is one label image: measure images one by one")
+    files = list_micrographs(image, labels=mask is True) if image.is_dir() else [image]
     for path in outputs:
         if path is not None:
-            check_output(path, [image])
-    if not image.is_dir():
-        return [image]
-    if isinstance(mask, Path):
-        raise MicrotomoError(f"{image}: is a folder, but --mask is one label image: measure images one by one")
-    return list_micrographs(image, labels=mask is True)
+            check_output(path, files)
+    return files
 
 
 def _measured(known: Measurement, path: Path, mask: Path | bool | None, **options: Any) -> Measured:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 
 from microtomo.cli.say import say
+from microtomo.cli.signals import ending
 from microtomo.errors import printable
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def resumable(kept: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"interrupted: {kept}, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+        word, code = ending()
+        say(f"{word}: {kept}, the same command goes on from there", err=True)
+        raise typer.Exit(code) from None
 
 
 @contextmanager

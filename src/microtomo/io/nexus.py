@@ -176,9 +176,9 @@ def create_data(
 ) -> h5py.Dataset:
     """Create an NXdata group with an unfilled signal ``data`` spanned by ``axes``, slowest first.
 
-    ``one_chunk_each``: that many leading axes are chunked by one, the others whole; 0 is an image a chunk. Each chunk has
-    a checksum (Fletcher32) that HDF5 checks wherever it is read. What has :data:`MAPPED_BYTES` or more and is not chunked
-    by samples stands in one piece, to be mapped into memory.
+    ``one_chunk_each``: that many leading axes are chunked by one, the others whole; 0 is an image a chunk. Each chunk
+    has a checksum (Fletcher32) that HDF5 checks wherever it is read. What has :data:`MAPPED_BYTES` or more and is not
+    chunked by samples stands in one piece, to be mapped into memory.
     """
     group = entry.create_group(name)
     group.attrs.update({"NX_class": "NXdata", "signal": SIGNAL, "axes": list(axes), "interpretation": "image"})

@@ -1,8 +1,8 @@
 """Looks through HDF5 files in a process of its own, which a damaged or hostile file may hang or crash.
 
-Run as a script by :mod:`microtomo.io.guard`, with the seconds that a file may take; it needs h5py alone. Each line of the input is JSON,
-``[current folder, path, follows]``; each line of the output is JSON, a sentence that says why the file must not be
-opened, or null. ``follows`` says that the reader lets HDF5 open the files behind a virtual data set.
+Run as a script by :mod:`microtomo.io.guard`, with the seconds that a file may take; it needs h5py alone. Each line of
+the input is JSON, ``[current folder, path, follows]``; each line of the output is JSON, a sentence that says why the
+file must not be opened, or null. ``follows`` says that the reader lets HDF5 open files behind a virtual data set.
 """
 
 from __future__ import annotations
