@@ -63,6 +63,16 @@ def _command(known: Measurement) -> Callable[..., None]:
         default = best_shipped(known.task).name
     except MicrotomoError:  # nothing comes ready to use
         default = "none"
+    parameters = _parameters(known, f"Segmenter: {methods}; else {default}.")
+    verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    verb.__annotations__ = {p.name: p.annotation for p in parameters}
+    verb.__name__ = known.name
+    verb.__doc__ = cleandoc(known.run.__doc__ or "").split("\n\n")[0]
+    return verb
+
+
+def _parameters(known: Measurement, segmenters: str) -> list[Parameter]:
+    """Options of the verb of a measurement; ``segmenters`` is the help of ``--method``."""
     options: list[tuple[str, Any, Any, Any]] = [
         ("image", Path, typer.Argument(metavar="IMAGE|FOLDER", help="TIFF, PNG, .npy, .dm3 or .dm4, or many."), None),
         (
@@ -76,7 +86,7 @@ def _command(known: Measurement) -> Callable[..., None]:
         *(*_histogram(known), *_tracks(known)),
         ("report", Path | None, typer.Option(help="HTML page of all images, with their pictures."), ()),
         _mask(known),
-        ("method", str | None, typer.Option(help=f"Segmenter: {methods}; else {default}."), ()),
+        ("method", str | None, typer.Option(help=segmenters), ()),
         ("settings", list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the segmenter."), ()),
         ("pixel_nm", float | None, typer.Option(help="Pixel size in nm; else what the file says."), ()),
     ]
@@ -91,11 +101,7 @@ def _command(known: Measurement) -> Callable[..., None]:
     parameters.append(_parameter("force", bool, force, False))
     info = typer.Option("--json", help="Print the summary as JSON.")
     parameters.append(_parameter("as_json", bool, info, False))
-    verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    verb.__annotations__ = {p.name: p.annotation for p in parameters}
-    verb.__name__ = known.name
-    verb.__doc__ = cleandoc(known.run.__doc__ or "").split("\n\n")[0]
-    return verb
+    return parameters
 
 
 def _histogram(known: Measurement) -> list[tuple[str, Any, Any, Any]]:

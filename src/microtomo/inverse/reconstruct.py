@@ -103,12 +103,7 @@ def reconstruct(
     if rule not in RULES:
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
     noise = _checked_noise(noise, scan)
-    data = as_tensor(scan.data).detach()
-    if device is not None:
-        try:
-            data = data.to(device)
-        except (RuntimeError, AssertionError):
-            raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
+    data = _on(device, as_tensor(scan.data).detach())
     batch, left_out = fill_left_out((data if data.ndim == 4 else data[None]).float())
     _check_signal(batch)
     level = torch.full((len(batch),), noise) if noise is not None else estimate_noise(batch, model)
@@ -148,6 +143,13 @@ def reconstruct(
         rejected=shaped(screened.rejected),
         verdicts=verdicts,
     )
+
+
+def _on(device: str | torch.device | None, data: Tensor) -> Tensor:
+    try:
+        return data if device is None else data.to(device)
+    except (RuntimeError, AssertionError):
+        raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
 
 
 def _checked_noise(noise: float | None, scan: Scan) -> float | None:

@@ -19,8 +19,8 @@ from microtomo.tem.segmentation import Segmentation
 NAME = "layer-edges"
 
 _ROUNDS = 3  # of profile and shift: the third moves an edge by less than 0.1 px
-_MOST_LOG_VARIANCE = 6.0  # of an edge's place: deviations from 0.007 to 20 px can be said
-_LEAST_LOG_VARIANCE = -10.0
+_MOST_LOG_VARIANCE = 6.0  # of an edge's place: deviations up to 20 px can be said
+_LEAST_LOG_VARIANCE = -10.0  # 0.007 px
 
 
 class EdgesConfig(Shape):
