@@ -26,6 +26,9 @@ SMALL, SMALL_NOISE = 2e-4, 0.01
 (validation scans)."""
 _BLUR, _BLUR_FAR = 0.2, 10.0  # share of the neighbours, and its standard deviations
 
+GAIN_ERRORS = 2.0
+"""Standard errors of a gain that was applied which the groups may share."""
+
 ADVICE = {
     "gain": "normalise every energy to bare substrate (--substrate ROWS,COLUMNS), without --as-is",
     "normalisation": "normalise every energy to bare substrate (--substrate ROWS,COLUMNS), without --as-is",
@@ -45,11 +48,13 @@ ADVICE = {
 @dataclass(frozen=True)
 class Evidence:
     """All that a verdict on one scan rests on: ``groups`` of like answers, what those whose answer was wrong leave at
-    their own best thickness (``refitted``; the same where none is suspect), and the ``edges``."""
+    their own best thickness (``refitted``; the same where none is suspect), the ``edges``, and the residual that is
+    too ``small`` to judge by."""
 
     groups: Groups
     refitted: Groups
     edges: Edges
+    small: float
 
 
 def verdicts_of(
@@ -59,7 +64,7 @@ def verdicts_of(
     drifts ``undone`` [pixels]."""
     return tuple(
         _verdict(
-            evidence(signal[i], estimate.thickness[i], problem, float(screened.noise[i])),
+            evidence(signal[i], estimate.thickness[i], problem, float(screened.noise[i]), screened.gain_error(i)),
             problem,
             screened.normalisation[i],
             screened.rejected[i],
@@ -69,20 +74,23 @@ def verdicts_of(
     )
 
 
-def evidence(observed: Tensor, thickness: Tensor, problem: Problem, noise: float) -> Evidence:
-    """What a scan (e, y, x) of that relative noise level leaves at thickness (l, y, x) [nm]."""
+def evidence(observed: Tensor, thickness: Tensor, problem: Problem, noise: float, gain_error: float = 0.0) -> Evidence:
+    """What a scan (e, y, x) of that relative noise level leaves at thickness (l, y, x) [nm]; all of it may be off by
+    ``gain_error``, relative, at each energy."""
     noise = max(noise, NOISE_FLOOR)
     model = problem.forward.image(thickness)
     residual = (observed / model - 1).cpu().numpy()
     groups = group_residuals(residual, observed, thickness, problem, noise)
     edges = measure_edges(residual, model.cpu().numpy(), ~groups.inner, noise)
-    refitted = refit(groups, problem.forward) if suspect(groups) else groups
-    return Evidence(groups, refitted, edges)
+    small = max(SMALL, SMALL_NOISE * noise, GAIN_ERRORS * gain_error)
+    refitted = refit(groups, problem.forward) if suspect(groups, small) else groups
+    return Evidence(groups, refitted, edges, small)
 
 
-def suspect(groups: Groups) -> bool:
-    """Whether groups, alone or together, differ from what the physics gives by more than noise and solvers leave."""
-    return worst_deviation(groups) > FAR and groups.excess(groups.rest) > max(SMALL, SMALL_NOISE * groups.noise)
+def suspect(groups: Groups, small: float) -> bool:
+    """Whether groups, alone or together, differ from what the physics gives by more than noise, and by more than the
+    ``small`` residual that solvers leave."""
+    return worst_deviation(groups) > FAR and groups.excess(groups.rest) > small
 
 
 def worst_deviation(groups: Groups) -> float:
@@ -97,9 +105,9 @@ def _verdict(
     found: Evidence, problem: Problem, normal: Normalisation | None, rejected: Tensor, drift: list[float] | None
 ) -> Verdict:
     groups, edges = found.refitted, found.edges
-    residual, limit = groups.excess(groups.rest), _limit(groups)
+    residual, limit = groups.excess(groups.rest), max(found.small, _noise_limit(groups))
     cause, text, where = "none", "", None
-    if suspect(groups):
+    if suspect(groups, found.small):
         cause, text, where = name_cause(groups, problem, normal)
     elif drifts(edges):
         moved = float(np.hypot(*edges.drift_px))
@@ -125,9 +133,9 @@ def _verdict(
     )
 
 
-def _limit(groups: Groups) -> float:
-    """The residual that the limits of the deviations come to for the largest group."""
+def _noise_limit(groups: Groups) -> float:
+    """The residual that the limit of the deviations comes to for the largest group."""
     if not len(groups.pixels):
-        return SMALL
+        return 0.0
     most, free = float(groups.pixels.max()), float(groups.free.max())
-    return max(SMALL, groups.noise * float(np.sqrt(FAR * (2 * free) ** 0.5 / most / groups.rest.shape[1])))
+    return groups.noise * float(np.sqrt(FAR * (2 * free) ** 0.5 / most / groups.rest.shape[1]))

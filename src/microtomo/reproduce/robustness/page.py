@@ -114,8 +114,8 @@ def _lead(settings: Settings) -> str:
         f"Gold under aluminium on silicon, {settings.size} x {settings.size} pixels, 31 energies, {settings.samples} "
         f"scans of each kind; structures, noise and faults are drawn from stream {Stream.ROBUSTNESS.name} of seed "
         f"{settings.seed}. Limits of the verdict were chosen on the same stream of seed {VALIDATION_SEED}; networks "
-        f"are trained and calibrated on streams {Stream.TRAINING.name} and {Stream.CALIBRATION.name} of other seeds. The "
-        "noise level is estimated from each scan."
+        f"are trained and calibrated on streams {Stream.TRAINING.name} and {Stream.CALIBRATION.name} of other seeds. "
+        "The noise level is estimated from each scan."
     )
 
 
@@ -127,7 +127,8 @@ def _figure(results: Results, settings: Settings) -> Figure:
             ScoreBar(fault, _mean([o.miou for t, o in own.items() if t.fault == fault]))
             for fault in _ordered(t.fault for t in own)
         ]
-    return score_figure(groups, title="Mean IoU by fault, over all structures and forward models")
+    figure: Figure = score_figure(groups, title="Mean IoU by fault, over all structures and forward models")
+    return figure
 
 
 def _ordered(values: Iterable[_T]) -> list[_T]:
