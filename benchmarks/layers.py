@@ -16,10 +16,11 @@ from collections import Counter
 
 import numpy as np
 
+from microtomo.tem.layers.answer import LayerThickness
 from microtomo.tem.layers.measurement import levels
 from microtomo.tem.layers.outline import components
 from microtomo.tem.layers.synthetic import Overcoat, overcoat
-from microtomo.tem.layers.thickness import EDGE_SHARE, LayerThickness, measure_layer
+from microtomo.tem.layers.thickness import EDGE_SHARE, measure_layer
 from microtomo.tem.segmentation import segment
 
 SHARES = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.85, 1.0, 1.2)

@@ -36,9 +36,10 @@ def test_samples_are_those_of_the_overcoats_by_number():
     np.testing.assert_array_equal(target.numpy(), share)
 
 
-@pytest.mark.parametrize("name", ["layer-segnet", "layer-deeplab"])
+@pytest.mark.parametrize("name", ["layer-segnet", "layer-deeplab", "layer-nasnet"])
 def test_every_network_for_layers_is_trained_alike(name):
     small = {"layer-segnet": ["network.sizes=[4]", "network.depths=[1]"], "layer-deeplab": ["network.width=4"]}
+    small["layer-nasnet"] = ["network.filters=4", "network.checkpointing=true"]
     config = load_run(name, None, [*SMALL[1:], *small[name]])
     assert isinstance(config.data, type(load_run("layer-unet").data))
 
@@ -61,4 +62,4 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
 
 def test_the_recipe_is_understood():
     config = load_run("layer-unet", Path(__file__).parents[2] / "recipes" / "layer-unet.toml")
-    assert (config.data.crop, config.data.synthetic, config.optimiser.batch, config.dice) == (176, 3000, 5, 0.2)
+    assert (config.data.crop, config.data.synthetic, config.optimiser.batch, config.dice) == (256, 4000, 4, 0.2)

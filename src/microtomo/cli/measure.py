@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from typer.core import TyperGroup
 
+from microtomo.cli.verb import Verb
+
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
 
@@ -40,7 +42,7 @@ def measurements() -> typer.Typer:
 
     group = typer.Typer()
     for known in list_measurements():
-        group.command(known.name)(_command(known))
+        group.command(known.name, cls=Verb)(_command(known))
     return group
 
 
@@ -85,6 +87,8 @@ def _command(known: Measurement) -> Callable[..., None]:
         parameters.append(
             Parameter(p.name, Parameter.KEYWORD_ONLY, default=p.default, annotation=Annotated[kind, info])
         )
+    force = typer.Option("--force", help="Write over files that are there already.")
+    parameters.append(_parameter("force", bool, force, False))
     info = typer.Option("--json", help="Print the summary as JSON.")
     parameters.append(_parameter("as_json", bool, info, False))
     verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

@@ -9,10 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from microtomo.cli.followed import followed
 from microtomo.cli.measured_parts import Part, parts_of
+from microtomo.cli.say import say, tell
 
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
@@ -36,6 +35,7 @@ def run(
     method: str | None,
     settings: list[str] | None,
     pixel_nm: float | None,
+    force: bool,
     as_json: bool,
     histogram: Path | None = None,
     tracks: Path | None = None,
@@ -43,13 +43,16 @@ def run(
 ) -> None:
     """Measure an image, or all of a folder, and write tables, pictures and the page."""
     from microtomo import __version__
-    from microtomo.cli.options import parse_setting
+    from microtomo.cli.options import new_file, parse_setting
     from microtomo.cli.progress import each_of, resumable
     from microtomo.errors import MicrotomoError
 
     tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
     folder = image.is_dir()
     outputs = [*tables.values(), None if folder else picture, histogram, tracks, report]
+    for target in outputs:
+        if target is not None:
+            new_file(target, force)
     files = _files(known, image, mask, method, outputs)
     options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
     drawn = {"picture": picture and str(picture), "page": report is not None}
@@ -71,7 +74,7 @@ def run(
                 if not folder:
                     raise
                 refused.append(str(error))
-                typer.echo(f"warning: {error}", err=True)
+                tell(f"warning: {error}")
                 continue
             summary = {"image": path.name, **part.summary}
             say(json.dumps(summary) if as_json else f"{path.name}: {part.sentence}; written to {output}")
@@ -130,6 +133,8 @@ def _conclude(
     series: Series | None = None,
 ) -> None:
     """Draw the distribution, and write the page."""
+    if histogram is None and report is None:
+        return
     from microtomo.registry import best_shipped
     from microtomo.report.charted import charted_sections
     from microtomo.report.measurement import Shown, measurement_report
@@ -138,14 +143,14 @@ def _conclude(
     from microtomo.viz.distributions import distribution_figure
     from microtomo.viz.figures import save_figure
 
-    total = _total(known, parts) if known.distribution and (histogram or report) else None
+    total = _total(known, parts) if known.distribution else None
     with TemporaryDirectory() as folder:
         drawn = histogram or Path(folder) / "histogram.png"
         if total is not None:
             sizes, unit = total
             save_figure(distribution_figure(sizes, known.distribution, unit, f"{known.name}, whole ones"), drawn)
         elif histogram is not None:
-            typer.echo(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of", err=True)
+            say(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of", err=True)
         if report is not None:
             images = [Shown(part.name, part.summary, part.sentence, part.picture) for part in parts]
             sentence = "" if total is None else _total_sentence(*total)
@@ -179,14 +184,13 @@ def _files(
 
     if method is not None:
         get_method(method, known.task)
+    if image.is_dir() and isinstance(mask, Path):
+        raise MicrotomoError(f"{image}: is a folder, but --mask is one label image: measure images one by one")
+    files = list_micrographs(image, labels=mask is True) if image.is_dir() else [image]
     for path in outputs:
         if path is not None:
-            check_output(path, [image])
-    if not image.is_dir():
-        return [image]
-    if isinstance(mask, Path):
-        raise MicrotomoError(f"{image}: is a folder, but --mask is one label image: measure images one by one")
-    return list_micrographs(image, labels=mask is True)
+            check_output(path, files)
+    return files
 
 
 def _measured(known: Measurement, path: Path, mask: Path | bool | None, **options: Any) -> Measured:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from microtomo.cli.say import console, say, tell
+
 
 def particles(
     data: Annotated[
@@ -54,7 +56,6 @@ def particles(
 def _detection(data: Path, method: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from rich.console import Console
     from rich.table import Table
 
     from microtomo.reproduce.particles import Detected, detections
@@ -65,10 +66,10 @@ def _detection(data: Path, method: str | None, as_json: bool) -> None:
         rows.append(row)
         found = row.agreement
         line = f"{row.name}: {found.particles} particles, {found.boxes} boxes, {found.matched} matched"
-        typer.echo(line, err=True)
+        say(line, err=True)
     total = score([row.agreement for row in rows])
     if as_json:
-        typer.echo(json.dumps({"total": asdict(total), "images": [row.as_dict() for row in rows]}))
+        say(json.dumps({"total": asdict(total), "images": [row.as_dict() for row in rows]}))
         return
     table = Table(title=f"Detection on {len(rows)} images, pooled; count error: mean over images, and of the sum")
     for column in ("", "precision", "recall", "F1", "count error", "log-size correlation"):
@@ -77,7 +78,7 @@ def _detection(data: Path, method: str | None, as_json: bool) -> None:
     counts = f"{total.count_error:.1%}, {total.pooled_count_error:.1%}"
     figures = (f"{value:.3f}" for value in (total.precision, total.recall, total.f1))
     table.add_row(method or "default method", *figures, counts, f"{total.correlation:.3f}")
-    Console(width=118).print(table)
+    console(118).print(table)
 
 
 def _pixels(data: Path, folds: int, as_json: bool) -> None:
@@ -86,10 +87,10 @@ def _pixels(data: Path, folds: int, as_json: bool) -> None:
     tiles, groups = read_tiles(data)
     scores = filter_scores(tiles, groups, folds)
     if as_json:
-        typer.echo(json.dumps({"tiles": len(tiles), "folds": folds, "gaussian-otsu": scores.as_dict()}))
+        say(json.dumps({"tiles": len(tiles), "folds": folds, "gaussian-otsu": scores.as_dict()}))
         return
     figures = f"F1 {scores.f1:.4f}, precision {scores.precision:.4f}, recall {scores.recall:.4f}"
-    typer.echo(f"gaussian-otsu on {len(tiles)} tiles, {folds} grouped folds, all pixels pooled: {figures}")
+    say(f"gaussian-otsu on {len(tiles)} tiles, {folds} grouped folds, all pixels pooled: {figures}")
 
 
 def _study(
@@ -112,16 +113,14 @@ def _study(
     with TemporaryDirectory() as folder, nullcontext() if runs is None else resumable(f"trainings stay in {runs}"):
         kept = runs or Path(folder) / "runs"
         baseline = filter_scores(tiles, groups, folds)
-        done = study(tiles, groups, plan, baseline, kept, lambda line: typer.echo(f"{line} ...", err=True))
+        done = study(tiles, groups, plan, baseline, kept, lambda line: tell(f"{line} ..."))
         write_report(study_report(done, Path(folder)), output)
     if as_json:
-        typer.echo(json.dumps(done.summary()))
+        say(json.dumps(done.summary()))
         return
     for name, row in done.summary()["networks"].items():
-        typer.echo(
-            f"{name}: F1 {row['f1']:.4f}, inside the largest particles {row['largest_tenth_inner_probability']:.3f}"
-        )
-    typer.echo(f"gaussian-otsu: F1 {baseline.f1:.4f}; written to {output}")
+        say(f"{name}: F1 {row['f1']:.4f}, inside the largest particles {row['largest_tenth_inner_probability']:.3f}")
+    say(f"gaussian-otsu: F1 {baseline.f1:.4f}; written to {output}")
 
 
 def _synthetic(images: int, method: str | None, as_json: bool) -> None:
@@ -136,7 +135,7 @@ def _synthetic(images: int, method: str | None, as_json: bool) -> None:
         with progress(images, "images") as show:
             scores[name] = synthetic_score(name, images, method, progress=show)
     if as_json:
-        typer.echo(json.dumps({name: scored.as_dict() for name, scored in scores.items()}))
+        say(json.dumps({name: scored.as_dict() for name, scored in scores.items()}))
         return
     table = Table(title=f"{images} synthetic images of each kind")
     for column in ("", "pixel F1", "of what can be seen", "detection F1", "size error", "of the mean", "95 % hold"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from typer.core import TyperCommand
+from microtomo.cli.verb import Verb
 
 _PLACE = re.compile(r"\{(\w+) (methods|networks|tasks|models)\}")
 _FORWARD = re.compile(r'^@register_forward\(\s*"([^"]+)"', re.MULTILINE)
@@ -13,7 +13,7 @@ _FORWARD = re.compile(r'^@register_forward\(\s*"([^"]+)"', re.MULTILINE)
 _FAMILY = 4  # networks whose names begin alike are listed as one from this number on
 
 
-class RegistryHelp(TyperCommand):
+class RegistryHelp(Verb):
     """A verb whose help has places to fill, see :func:`filled`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

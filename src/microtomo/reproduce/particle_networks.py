@@ -146,8 +146,10 @@ def curves(probabilities: dict[int, np.ndarray], data: Labelled) -> Curves:
         levels.append(otsu(probability))
         own.append(_counts(probability > levels[-1], true))
     table = np.array(counts, dtype=np.float64)  # image, threshold, (right, found, there)
-    each = _ratios(table)
-    return Curves(*each, _ratios(table.sum(0)), np.array(levels), _ratios(np.array(own, dtype=np.float64).sum(0)))
+    precision, recall, f1 = _ratios(table)
+    return Curves(
+        precision, recall, f1, _ratios(table.sum(0)), np.array(levels), _ratios(np.array(own, dtype=np.float64).sum(0))
+    )
 
 
 def _counts(found: np.ndarray, true: np.ndarray) -> tuple[int, int, int]:

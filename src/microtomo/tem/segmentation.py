@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError
 from microtomo.registry import Method, Preparation, Task, best_shipped, get_method, get_task
 from microtomo.scan import Array, as_tensor
 
@@ -97,10 +97,7 @@ def segment(
     if n < 1 or min(pixels.shape) // n < preparation.smallest_px:
         most = min(pixels.shape) // preparation.smallest_px
         raise MicrotomoError(f"binning {n} leaves {min(pixels.shape) // max(n, 1)} pixels: choose 1 to {most}")
-    for name in options:
-        if name not in chosen.options:
-            raise MicrotomoError(f"method {chosen.name!r} has no option {name!r}; {nearest(name, chosen.options)}")
-    small: Segmentation = chosen.run(binned(pixels, n), **options)
+    small: Segmentation = chosen.run(binned(pixels, n), **chosen.checked(options))
     if n == 1:
         return small
     return Segmentation(
