@@ -124,7 +124,6 @@ def _study(
 
 
 def _synthetic(images: int, method: str | None, as_json: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from microtomo.cli.progress import progress
@@ -143,7 +142,6 @@ def _synthetic(images: int, method: str | None, as_json: bool) -> None:
     for name, s in scores.items():
         cells = (f"{s.f1:.3f}", f"{s.seen_f1:.3f}", f"{s.detection_f1:.3f}", f"{s.size_error:.1%}")
         table.add_row(name, *cells, f"{s.mean_size_error:.1%}", f"{s.coverage:.1%}")
-    console = Console(width=118)
-    console.print(table)
+    console(118).print(table)
     for name, known in SETS.items():
-        console.print(f"{name}: {known.words}")
+        say(f"{name}: {known.words}")
