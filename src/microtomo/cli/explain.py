@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from microtomo.cli.options import Force, new_file
+from microtomo.cli.say import say, tell
+
 if TYPE_CHECKING:
     from microtomo.models.explain.subject import Subject
 
@@ -27,6 +30,7 @@ def explain(
     labels: Annotated[Path | None, typer.Option(help="Label image of the micrograph: features by error.")] = None,
     window: Annotated[int, typer.Option(min=32, max=1024, help="Pixels along the side of the part looked at.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same page.")] = 0,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """What a network looks at: kernels, activations, attributions with their checks, receptive field, feature space."""
@@ -37,16 +41,17 @@ def explain(
     from microtomo.report.page import write_report
 
     check_output(output, [image])
+    new_file(output, force, (".html", ".htm"), "the page")
     with naming(image):
         subject = _subject(image, method, weights, labels, class_name)
-    one = explained(subject, class_name, window, seed, lambda words: typer.echo(f"{words} ...", err=True))
+    one = explained(subject, class_name, window, seed, lambda words: tell(f"{words} ..."))
     with TemporaryDirectory() as folder:
         write_report(explanation_report(one, image.name, Path(folder)), output)
     if as_json:
-        typer.echo(summarised(one))
+        say(summarised(one))
         return
     best = max(one.found, key=lambda each: each.deletion.gain)
-    typer.echo(
+    say(
         f"{method}, class {one.class_name}: receptive field {one.field.side_px} px, most faithful map {best.kind} "
         f"(deletion gain {best.deletion.gain:+.3f}); written to {output}"
     )

@@ -13,9 +13,9 @@ from microtomo.cli.say import console, say, tell
 
 def particles(
     data: Annotated[
-        Path,
+        Path | None,
         typer.Argument(metavar="DATA", help="Folder with images/, and boxes/NAME.txt or labels/ of the same names."),
-    ],
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="Segmenter for detection; else the best that comes with the package.")
     ] = None,
@@ -23,6 +23,9 @@ def particles(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="HTML page: networks are trained on the labels, too.")
     ] = None,
+    synthetic: Annotated[
+        int, typer.Option(min=0, help="Instead of DATA: so many synthetic images of each of three kinds.")
+    ] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="One fold and short trainings: minutes, not a night.")] = False,
     network: Annotated[
         list[str] | None, typer.Option(help="Train this one, such as horwath-512; repeatable; else five.")
@@ -38,7 +41,11 @@ def particles(
     """
     from microtomo.errors import MicrotomoError
 
-    if (data / "boxes").is_dir():
+    if data is None:
+        if not synthetic:
+            raise MicrotomoError("give a folder DATA, or --synthetic 40 for synthetic images")
+        _synthetic(synthetic, method, as_json)
+    elif (data / "boxes").is_dir():
         _detection(data, method, as_json)
     elif (data / "labels").is_dir():
         _pixels(data, folds, as_json) if output is None else _study(data, output, folds, quick, network, runs, as_json)
@@ -114,3 +121,27 @@ def _study(
     for name, row in done.summary()["networks"].items():
         say(f"{name}: F1 {row['f1']:.4f}, inside the largest particles {row['largest_tenth_inner_probability']:.3f}")
     say(f"gaussian-otsu: F1 {baseline.f1:.4f}; written to {output}")
+
+
+def _synthetic(images: int, method: str | None, as_json: bool) -> None:
+    from rich.table import Table
+
+    from microtomo.cli.progress import progress
+    from microtomo.reproduce.particle_synthetic import SETS, synthetic_score
+
+    scores = {}
+    for name in SETS:
+        with progress(images, "images") as show:
+            scores[name] = synthetic_score(name, images, method, progress=show)
+    if as_json:
+        say(json.dumps({name: scored.as_dict() for name, scored in scores.items()}))
+        return
+    table = Table(title=f"{images} synthetic images of each kind")
+    for column in ("", "pixel F1", "of what can be seen", "detection F1", "size error", "of the mean", "95 % hold"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, s in scores.items():
+        cells = (f"{s.f1:.3f}", f"{s.seen_f1:.3f}", f"{s.detection_f1:.3f}", f"{s.size_error:.1%}")
+        table.add_row(name, *cells, f"{s.mean_size_error:.1%}", f"{s.coverage:.1%}")
+    console(118).print(table)
+    for name, known in SETS.items():
+        say(f"{name}: {known.words}")

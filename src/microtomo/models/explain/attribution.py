@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -117,6 +116,8 @@ def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
 
 def likeness(first: np.ndarray, second: np.ndarray) -> float:
     """Rank correlation of two maps (y, x): near 0 is what an honest map has with that of random weights."""
+    from scipy.stats import spearmanr  # takes half a second to import, and every command imports this module
+
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(spearmanr(first.ravel(), second.ravel()).statistic)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import least_squares
 from torch import nn
 
 from microtomo.models.architectures import Network
@@ -154,6 +153,8 @@ def _refined(terms: Sequence[Term], target: np.ndarray, y: np.ndarray, x: np.nda
     sizes = [KINDS[t.kind][1] for t in terms]
     if sum(sizes) + 1 > _FREEDOM * target.size:
         return None
+    from scipy.optimize import least_squares
+
     half = max(target.shape) / 2
     low = [b for t in terms for b in (-4.0, -half, -half, 0.4, -0.5, -0.5, -np.pi)[: KINDS[t.kind][1]]]
     high = [b for t in terms for b in (4.0, half, half, 2 * half, 0.5, 0.5, np.pi)[: KINDS[t.kind][1]]]

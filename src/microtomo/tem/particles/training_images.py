@@ -60,6 +60,11 @@ def training_image(seed: int, index: int, size: int = 192) -> TrainingImage:
     return TrainingImage(image, made.drawing.coverage, made.drawing.depth, sizes, np.where(faint, np.float32(0), 1))
 
 
+def recorded_image(made: ParticleImage, seed: int, index: int) -> np.ndarray:
+    """Image ``index`` of the set of ``seed`` as programs keep it, see :func:`recorded`."""
+    return recorded(made, generator(seed, index, _RECORDING))
+
+
 def recorded(made: ParticleImage, rng: np.random.Generator) -> np.ndarray:
     """The image as programs keep it, particles bright: another contrast curve, clipped, resampled noise, 8 bits."""
     image = made.image if made.bright else -made.image
