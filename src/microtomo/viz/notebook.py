@@ -65,7 +65,7 @@ def html(what: Scan | Reconstruction) -> str:
         step = max(1, max(image.shape) // _THUMBNAIL_PX)
         data = b64encode(png(map_scale(study, name).paint(image[::step, ::step]))).decode()
         style = f"height: {_THUMBNAIL_PX}px; image-rendering: pixelated"
-        caption = escape(name)
+        caption = escape(name if study.scan is None else f"{study.scan.energies_kev[energies // 2]:g} keV")
         pictures.append(
             f'<figure style="display: inline-block; margin: 0 8px 0 0"><img style="{style}" alt="{caption}" '
             f'src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
