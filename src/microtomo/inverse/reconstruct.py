@@ -16,7 +16,8 @@ from microtomo.inverse.misfit import NOISE_FLOOR, Grid
 from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
 from microtomo.inverse.problem import Estimate, Problem
-from microtomo.inverse.spread import Corrected, Run, run_with_spread
+from microtomo.inverse.spread import Corrected, run_with_spread
+from microtomo.inverse.spread_rounds import Solver
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
 from microtomo.physics.spread_model import GivenSpread, SpreadModel, spread_around
@@ -59,8 +60,8 @@ def reconstruct(
         the scan says itself.
     spread, beam_fwhm_nm
         Lateral spread of the electrons, as :func:`microtomo.physics.spread_model.spread_around` takes it, and diameter
-        of the beam: solves again and again what the spread is corrected for, a dozen times at most. The history says
-        how that went.
+        of the beam: solves again and again, a dozen times or so, with what surrounds every pixel. The history says how
+        that went.
     options
         Settings of the method.
 
@@ -106,7 +107,7 @@ def reconstruct(
     around = None if spread is None else spread_around(model, spread, scan.pixel_nm, beam_fwhm_nm)
     started = time.perf_counter()
     with torch.inference_mode():
-        done = _run(partial(chosen.run, **options), batch, problem, around)
+        done = _run(method, partial(chosen.run, **options), batch, problem, around)
         batch, estimate = done.signal, with_model_error(done.estimate, problem)
         chi_square = _chi_square(batch, estimate.thickness, problem)
         status = _status(batch, estimate, chi_square, problem)
@@ -144,8 +145,10 @@ def _checked_noise(noise: float | None, scan: Scan) -> float | None:
     return noise
 
 
-def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None) -> Corrected:
-    return Corrected(batch, run(batch, problem), {}) if spread is None else run_with_spread(run, batch, problem, spread)
+def _run(method: str, run: Solver, batch: Tensor, problem: Problem, spread: SpreadModel | None) -> Corrected:
+    if spread is None:
+        return Corrected(batch, run(batch, problem), {})
+    return run_with_spread(method, run, batch, problem, spread)
 
 
 def _shown(value: object) -> str:

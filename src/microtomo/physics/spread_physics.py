@@ -28,7 +28,6 @@ from microtomo.physics.table_cache import load_or_compute
 from microtomo.physics.tensor_spline import TensorSpline
 from microtomo.physics.transport import ETA, Settings, phase_space
 
-
 _KEPT = 16  # tables of ways out: an image has two of each kernel
 
 

@@ -52,7 +52,10 @@ def _solve(observed: Tensor, problem: Problem, noise: float, prior: Prior) -> An
         return Image(observed, problem, noise, prior).solve()[0]
     if _continuous(observed, problem, noise, prior):
         tiles = _tiles(height, width, _FIELD_TILE, _FIELD_OVERLAP)
-        answers = [Image(observed[:, rows, columns], problem.part(rows, columns), noise, prior).solve()[0] for rows, columns in tiles]
+        answers = [
+            Image(observed[:, rows, columns], problem.part(rows, columns), noise, prior).solve()[0]
+            for rows, columns in tiles
+        ]
         return _joined(answers, tiles, problem, _FIELD_OVERLAP, blend=True)
     if height * width <= _MOST_PIXELS:
         return Image(observed, problem, noise, prior).solve(fields=False)[0]
