@@ -115,14 +115,16 @@ class Surroundings:
             deep = films.deep + films.entering * self._own_out(labels)
         per_label = [_rows(values.numpy()[..., 0, :]) for values in (films.top, deep, films.entering)]
         near = np.ascontiguousarray(films.near.numpy()[:, 0].T)  # (L, m)
-        depths, which = np.unique(near, axis=0, return_inverse=True)
-        e = observed.shape[0]
+        depths, which = near[:1], np.zeros(len(near), np.int64)
+        if near.shape[1]:
+            depths, which = np.unique(near, axis=0, return_inverse=True)
+        e, count = observed.shape[0], observed[0].size
         pixels = [_rows(values.reshape(e, -1)) for values in (observed / self.beyond, self.around)]
         buried = [
-            np.ascontiguousarray(values.reshape(len(values), e, -1).transpose(2, 0, 1))
+            np.ascontiguousarray(values.reshape(len(values), e, count).transpose(2, 0, 1))
             for values in (self.among, self.shares)
         ]
-        arrays = (*pixels, *buried, *per_label, depths, which.astype(np.int64))
+        arrays = (*pixels, *buried, *per_label, np.ascontiguousarray(depths), which.reshape(-1).astype(np.int64))
         cost = np.empty((len(arrays[0]), len(near)), np.float32)
         _misfit(arrays, 0.5 / noise**2, cost)
         return cost.reshape(*observed.shape[1:], -1)
