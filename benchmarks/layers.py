@@ -62,7 +62,8 @@ def main() -> None:
     three = np.array([s.three_line_nm - s.mean_nm for s in samples])
     print(
         f"error of the mean: MSE {np.mean(errors**2):.4f} nm^2, median |error| {np.median(np.abs(errors)):.4f} nm, "
-        f"bias {errors.mean():+.4f} nm, worst {np.abs(errors).max():.3f} nm; three lines {np.nanmean(three**2):.4f} nm^2"
+        f"bias {errors.mean():+.4f} nm, worst {np.abs(errors).max():.3f} nm; "
+        f"three lines {np.nanmean(three**2):.4f} nm^2"
     )
     print(f"wrong by more than {WRONG:.0%}: {int((off > WRONG).sum())} of {len(measured)}; worst {off.max():.1%}")
     held = [a.nm(a.low_95) <= s.layer_nm <= a.nm(a.high_95) for a, s in measured]
