@@ -41,7 +41,9 @@ def _names(which: str, what: str) -> list[str]:
     if what == "tasks":
         return tasks
     if what == "networks":
-        return families([m.name for m in list_methods() if m.learned and m.task in tasks])
+        from microtomo.models.architectures import architectures
+
+        return families(sorted(a.name for a in architectures().values() if a.task in tasks))
     if which in inputs:
         return ready_methods(input=which)
     best = best_shipped(which).name
