@@ -34,7 +34,7 @@ def filled(text: str) -> str:
 def _names(which: str, what: str) -> list[str]:
     if what == "models":
         return _forward_models()
-    from microtomo.registry import best_shipped, list_methods, list_tasks
+    from microtomo.registry import best_shipped, list_tasks
 
     inputs = {task.input for task in list_tasks()}
     tasks = [t.name for t in list_tasks() if which in ("all", t.input, t.name)]
