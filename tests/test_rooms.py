@@ -14,7 +14,7 @@ import microtomo
 PACKAGE = Path(microtomo.__file__).parent
 GROUND = (
     *("errors", "inputs", "elements", "seeds", "detectors", "materials", "settings"),
-    *("scan", "study", "voxels", "metrics", "registry"),
+    *("scan", "study", "voxels", "metrics", "discovery", "registry"),
 )
 ROOMS = (
     *("io", "physics", "simulate", "acquisition", "inverse", "solvers", "tem", "models"),

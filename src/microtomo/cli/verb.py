@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-OUTPUTS = ("output", "out", "report", "picture", "histogram")
+OUTPUTS = ("output", "out", "report", "picture", "histogram", "tracks")
 """Parameters that name files to write; all others that name files name inputs."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, cause
 from microtomo.inputs import check_input, check_memory
 from microtomo.io.images import Images
 from microtomo.io.names import ENERGY_NAMES
@@ -107,9 +107,8 @@ def reading_bytes(path: Path) -> Iterator[None]:
         raise MicrotomoError(f"{path}: cannot be read ({error.strerror or error}): check the path") from error
     except EOFError as error:
         raise MicrotomoError(f"{path}: is empty or cut off: {EXPORT_AGAIN}") from error
-    except Exception as error:  # readers and decoders fail in every way on damaged files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MicrotomoError(f"{path}: is damaged or cut off ({reason}): {EXPORT_AGAIN}") from error
+    except Exception as error:  # readers of libraries fail in every way on damaged files
+        raise MicrotomoError(f"{path}: is damaged or cut off ({cause(error)}): {EXPORT_AGAIN}") from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, cause
 from microtomo.io.guard import check_hdf5
 
 _NM = {
@@ -45,8 +45,10 @@ def reading(path: Path) -> Iterator[None]:
         if error.errno:
             raise MicrotomoError(f"{path}: cannot be read ({message.split(' (')[0]}): check the path") from error
         raise MicrotomoError(f"{path}: cannot be read, it seems damaged ({message}): copy or write it again") from error
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise MicrotomoError(f"{path}: cannot be read, it seems damaged ({error}): copy or write it again") from error
+    except Exception as error:
+        raise MicrotomoError(
+            f"{path}: cannot be read, it seems damaged ({cause(error)}): copy or write it again"
+        ) from error
 
 
 def load_filters(path: Path, data: h5py.Dataset) -> None:

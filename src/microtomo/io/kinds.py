@@ -43,6 +43,9 @@ RECORDED_SUFFIXES = (*TIFF.suffixes, *(suffix for known in VENDORS for suffix in
 MICROGRAPH_SUFFIXES = (*TIFF.suffixes, *PICTURE.suffixes, *NPY.suffixes, *RECORDED_SUFFIXES[len(TIFF.suffixes) :])
 """Suffixes of files that can hold one grey image."""
 
+RESULT_ENDINGS = ("_mask", "_overlay", "_probability", "_uncertainty", "_LABEL")
+"""Ends of names of what is computed from an image, or is its label, and no image itself."""
+
 
 class Kind(Enum):
     """What a path holds, in words that fit after "holds"."""

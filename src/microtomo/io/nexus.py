@@ -25,8 +25,10 @@ SCAN, THICKNESS, UNCERTAINTY, VOLUME, FIT, TRUTH = "data", "thickness", "uncerta
 """Groups of NXdata under /entry."""
 SAMPLES = "samples"
 """Group of what is known of each sample of a data set."""
-SIGNAL, STATUS = "data", "status"
+SIGNAL, STATUS, REJECTED = "data", "status", "rejected"
 """Names of the data sets in a group."""
+VERDICT = "verdict"
+"""Group of the verdicts on the samples: one JSON object each."""
 FORWARD = "contrast"
 """Attribute of /entry that names the forward model; the word is that of the first files."""
 
@@ -155,6 +157,8 @@ def write_entry(file: h5py.File, default: str, attributes: Mapping[str, Any]) ->
             value = value.model_dump_json()
         elif isinstance(value, Mapping):
             value = json.dumps(value, default=str)
+        if isinstance(value, str):  # names of files may be no text
+            value = value.encode("utf-8", "backslashreplace").decode()
         entry.attrs[name] = value
     return entry
 
