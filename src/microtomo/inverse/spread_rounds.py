@@ -24,6 +24,7 @@ from microtomo.physics.spread_model import SpreadModel
 from microtomo.physics.surroundings import Surroundings
 
 _LEVEL_PRICE = 12.0  # nats, as of the solver `map`
+_FIELD_PIXELS = 16  # pixels of each number of continuous thickness, a nat each (Akaike 1974): splines every 4 pixels
 _SETTLED = 100.0  # nats between a round and the best: a few pixels on borders change by so much
 _ROUNDS, _SEARCH_EVERY = 10, 2  # rounds at most; every so many look for other levels, the rest keep them
 _WORTH_ANOTHER_FIT = 0.03  # logarithm of the kernels' width: the smooth fit errs little more at so much
@@ -124,8 +125,10 @@ class Rounds:
             fitted = self._evened(thickness, width)
         given = self._around(fitted.thickness, fitted.width)
         residual = (self._observed / given.signal(given.estimate) - 1) / self._noise
-        count = sum(len(np.unique(layer)) for layer in fitted.thickness) if levels else 0
-        cost = float((residual**2).sum()) / 2 + _LEVEL_PRICE * count
+        price = fitted.thickness.size / _FIELD_PIXELS
+        if levels:
+            price = _LEVEL_PRICE * sum(len(np.unique(layer)) for layer in fitted.thickness)
+        cost = float((residual**2).sum()) / 2 + price
         return Round(estimate, fitted, cost, float((residual**2).mean()), given, levels)
 
     def _evened(self, thickness: np.ndarray, width: float) -> Levels:
