@@ -162,9 +162,10 @@ def spread(data: Path) -> None:
     right = spread_around(forward_model("transport", stack), "Si", SPREAD_PIXEL_NM)
     size = (SPREAD_SIDE, SPREAD_SIDE)
     random = draw_structures(stack, "perlin", TEST_SEED, TRIAL_STRUCTURES, range(SPREAD_SAMPLES), *size)
-    named = [(f"random {i}", truth) for i, truth in enumerate(random)]
+    named = [("experimental", make_structure(stack, "experimental", [0, 0], *size))]
+    named += [(f"random {i}", truth) for i, truth in enumerate(random)]
     print(f"{SPREAD_SIDE} x {SPREAD_SIDE} pixels of {SPREAD_PIXEL_NM:g} nm, 2 % noise, transport, spread in the scan")
-    for name, truth in [*named, ("experimental", make_structure(stack, "experimental", [0, 0], *size))]:
+    for name, truth in named:
         scan = simulate_scan(stack, truth, forward=right, noise=0.02, seed=TEST_SEED, pixel_nm=SPREAD_PIXEL_NM)
         for factor in (None, 1.0, 1.15, 0.85):
             kernels = None if factor is None else right.kernels.scaled(factor)

@@ -69,7 +69,7 @@ def run_with_spread(name: str, run: Solver, signal: Tensor, problem: Problem, sp
         "status": [str(one.status) for one in done],
         "chi_square": [one.best.chi_square for one in done],
         "kernel_width": [float(np.exp(one.best.width)) for one in done],
-        "kernel_width_deviation": [one.best.width_deviation for one in done],
+        "kernel_width_deviation": [one.best.fitted.width_deviation for one in done],
         "left_nm": [one.left_nm for one in done],
         "outside": float(spread.operator.assumed(*signal.shape[-2:]).max()),
     }
@@ -129,12 +129,12 @@ def _left(observed: Tensor, best: Round, problem: Problem, spread: SpreadModel, 
     noise = float(problem.noise[0])
     scan = observed.double().cpu().numpy()
     kernels = spread.kernels.scaled(float(np.exp(best.width)))
-    left = best.deviation
-    others = [] if best.levels else [spread.with_kernels(kernels.scaled(1 + KERNEL_DEVIATION))]
+    left = best.fitted.deviation
+    others = [] if best.on_levels else [spread.with_kernels(kernels.scaled(1 + KERNEL_DEVIATION))]
     if spread.operator.assumed(*scan.shape[1:]).max() > _WORTH_SAYING:
         others.append(replace(spread, kernels=kernels, outside="mirror"))
     for other in others:
-        moved = LevelFit(scan, other, noise)(best.thickness, 0.0, free_width=False) if best.levels else None
+        moved = LevelFit(scan, other, noise)(best.thickness, 0.0, free_width=False) if best.on_levels else None
         if moved is not None:
             left = np.hypot(left, moved.thickness - best.thickness)
         else:

@@ -19,15 +19,17 @@ import torch
 from microtomo.inverse.misfit import NOISE_FLOOR
 from microtomo.inverse.nonlocal_fit import fit_with_spread
 from microtomo.inverse.problem import Estimate, Problem
-from microtomo.inverse.spread_levels import MOST_LEVELS, LevelFit
+from microtomo.inverse.spread_levels import MOST_LEVELS, LevelFit, Levels
 from microtomo.physics.spread_model import SpreadModel
 from microtomo.physics.surroundings import Surroundings
 
 _LEVEL_PRICE = 12.0  # nats, as of the solver `map`
+_FIELD_PIXELS = 16  # pixels of each number of continuous thickness, a nat each (Akaike 1974): splines every 4 pixels
 _SETTLED = 100.0  # nats between a round and the best: a few pixels on borders change by so much
 _ROUNDS, _SEARCH_EVERY = 10, 2  # rounds at most; every so many look for other levels, the rest keep them
 _WORTH_ANOTHER_FIT = 0.03  # logarithm of the kernels' width: the smooth fit errs little more at so much
 _TWINS = 0.02  # of the range: levels as close are one
+_EVEN = 12  # even levels of each layer by which continuous thickness is fitted: few enough to be levels
 _THIN = 0.05  # of the range: a film that thin which more pixels have than have none may as well be none
 _EXPLAINED = 1.05  # mean squared residual, in units of the noise, of a scan that is explained
 
@@ -44,22 +46,28 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Round:
-    """An estimate (of a batch of one), and its thickness (l, y, x) [nm] with levels fitted through the spread.
+    """An estimate (of a batch of one), and its levels as they were fitted through the spread.
 
-    ``width`` is the logarithm of the factor on the kernels' radii; ``deviation`` (l, y, x) [nm] that of the levels;
-    ``cost`` the misfit in nats, ``chi_square`` the mean squared residual over that of the noise; ``levels`` says
-    whether thickness is on levels.
+    ``cost`` is the misfit in nats, ``chi_square`` the mean squared residual over that of the noise; ``on_levels`` says
+    whether thickness is on levels, or continuous.
     """
 
     estimate: Estimate
-    thickness: np.ndarray
-    width: float
-    width_deviation: float
-    deviation: np.ndarray
+    fitted: Levels
     cost: float
     chi_square: float
     surroundings: Surroundings
-    levels: bool
+    on_levels: bool
+
+    @property
+    def thickness(self) -> np.ndarray:
+        """Thickness (l, y, x) [nm]."""
+        return self.fitted.thickness
+
+    @property
+    def width(self) -> float:
+        """Logarithm of the factor on the kernels' radii."""
+        return self.fitted.width
 
 
 class Rounds:
@@ -80,8 +88,8 @@ class Rounds:
         best = last = self._first()
         settled = False
         for turn in range(1, _ROUNDS):
-            source = last if last.levels else best
-            search = turn % _SEARCH_EVERY == 0 or not source.levels
+            source = last if last.on_levels else best
+            search = turn % _SEARCH_EVERY == 0 or not source.on_levels
             trial = self.round(source.surroundings, source.width, None if search else source.thickness)
             settled = abs(trial.cost - best.cost) < _SETTLED
             last, best = trial, trial if trial.cost < best.cost else best
@@ -111,17 +119,30 @@ class Rounds:
 
     def _fitted(self, estimate: Estimate, thickness: np.ndarray, width: float) -> Round:
         thickness = self._tidied(thickness)
-        found = self._fit(thickness, width, free_width=self._free)
-        deviation, width_deviation = np.zeros(thickness.shape), 0.0
-        if found is not None:
-            thickness, width = found.thickness, found.width
-            deviation, width_deviation = found.deviation, found.width_deviation
-        given = self._around(thickness, width)
+        fitted = self._fit(thickness, width, free_width=self._free)
+        levels = fitted is not None
+        if fitted is None:
+            fitted = self._evened(thickness, width)
+        given = self._around(fitted.thickness, fitted.width)
         residual = (self._observed / given.signal(given.estimate) - 1) / self._noise
-        levels = 0 if found is None else sum(len(np.unique(layer)) for layer in thickness)
-        cost = float((residual**2).sum()) / 2 + _LEVEL_PRICE * levels
-        mean = float((residual**2).mean())
-        return Round(estimate, given.estimate, width, width_deviation, deviation, cost, mean, given, found is not None)
+        price = fitted.thickness.size / _FIELD_PIXELS
+        if levels:
+            price = _LEVEL_PRICE * sum(len(np.unique(layer)) for layer in fitted.thickness)
+        cost = float((residual**2).sum()) / 2 + price
+        return Round(estimate, fitted, cost, float((residual**2).mean()), given, levels)
+
+    def _evened(self, thickness: np.ndarray, width: float) -> Levels:
+        """The fit of continuous thickness: shifts that even levels ask for, linear between them."""
+        steps = np.array(self._spread.stack.max_nm, dtype=np.float32)[:, None, None] / _EVEN
+        even = np.where(thickness > 0, np.maximum(np.round(thickness / steps), 1) * steps, 0).astype(np.float32)
+        fitted = self._fit(even, width, free_width=self._free)
+        assert fitted is not None, "few levels"
+        moved = thickness.copy()
+        for layer, before, after, top in zip(moved, even, fitted.thickness, self._spread.stack.max_nm, strict=True):
+            levels, first = np.unique(before, return_index=True)
+            shift = np.interp(layer, levels, after.ravel()[first] - levels)
+            layer[:] = np.where(layer > 0, np.clip(layer + shift, 0, top), 0)
+        return replace(fitted, thickness=moved)
 
     def _around(self, thickness: np.ndarray, width: float) -> Surroundings:
         return Surroundings.of(self._widened(width), thickness)[0]
