@@ -69,7 +69,6 @@ def import_(
         raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
     given = None if energies is None else parse_energies(energies)
     region = None if substrate is None else parse_region(substrate)
-
     part = None if roi is None else parse_region(roi, "--roi")
 
     from microtomo.acquisition.importing import import_stack, part_of
@@ -102,6 +101,12 @@ def import_(
         say(json.dumps({"output": str(output), "report": page and str(page), **_summary(imported, scan)}))
     else:
         say(f"{_line(imported)}; written to {output}")
+    _tell_about(imported, scan)
+    if page is not None:
+        tell(f"quality page: {page}")
+
+
+def _tell_about(imported: Imported, scan: Scan) -> None:
     tell(f"energies: {', '.join(f'{e:g}' for e in scan.energies_kev)} keV")
     if scan.shape != imported.scan.shape:
         tell(f"region of interest: {scan.shape[1]} x {scan.shape[2]} pixels")
@@ -110,8 +115,6 @@ def import_(
     for finding in imported.findings:
         tell(f"{'warning' if finding.grave else 'note'}: {finding.text}")
     tell(imported.summary)
-    if page is not None:
-        tell(f"quality page: {page}")
 
 
 def _is_page(report: Path) -> bool:

@@ -33,6 +33,11 @@ measure = typer.Typer(
     help="Measure what is on micrographs: tables with units, a summary and a picture.",
 )
 
+_FLAGS = (
+    ("force", "--force", "Write over files that are there already."),
+    ("as_json", "--json", "Print the summary as JSON."),
+)
+
 
 def measurements() -> typer.Typer:
     """The sub-commands, made from the registry."""
@@ -84,10 +89,8 @@ def _command(known: Measurement) -> Callable[..., None]:
         parameters.append(
             Parameter(p.name, Parameter.KEYWORD_ONLY, default=p.default, annotation=Annotated[kind, info])
         )
-    words = "Write over files that are there already."
-    parameters.append(_parameter("force", bool, typer.Option("--force", help=words), False))
-    info = typer.Option("--json", help="Print the summary as JSON.")
-    parameters.append(_parameter("as_json", bool, info, False))
+    for name, flag, says in _FLAGS:
+        parameters.append(_parameter(name, bool, typer.Option(flag, help=says), False))
     verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     verb.__annotations__ = {p.name: p.annotation for p in parameters}
     verb.__name__ = known.name

@@ -71,7 +71,8 @@ def evaluate(rec: Reconstruction, truth: Scan | Truth | Array) -> Evaluation:
 
 def _kept(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Maps ([n,] k, y, x) at the pixels where ``kept`` ([n,] y, x) is True, as one row (k, 1, p)."""
-    return np.moveaxis(values, -3, -1)[kept].T[:, None]
+    pixels: np.ndarray = np.moveaxis(values, -3, -1)[kept]
+    return pixels.T[:, None]
 
 
 def _array(values: Array) -> np.ndarray:

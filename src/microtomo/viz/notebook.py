@@ -18,7 +18,7 @@ from microtomo.viz.maps import map_names, map_scale, one_map, png
 
 _DPI = 100  # of a figure inline, sharp enough at its own size
 _THUMBNAIL_PX = 128
-_MOST_THUMBNAILS = 3
+_MOST_THUMBNAILS = 3  # beside each other
 
 
 class Drawn:
@@ -38,7 +38,8 @@ class Drawn:
 
     def save(self, path: str | Path) -> Path:
         """Write it as .png, .svg or .pdf. Raises MicrotomoError where it cannot be written."""
-        return save_figure(self.figure, path)
+        save_figure(self.figure, path)
+        return Path(path)
 
 
 def plot(
