@@ -15,7 +15,7 @@ CHECKED := src tests benchmarks tools notebooks
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test docs lint types check format clean
+.PHONY: help install demo picture test wheel docs lint types check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -40,6 +40,9 @@ picture: $(INSTALLED)  ## draw the pictures of README and docs
 test: $(TESTABLE)  ## all tests and notebooks, in two processes (JOBS=4 for four; TESTS=tests/cli for some)
 	@tools/need-packages "tests of 3D pictures" libegl1 libgl1-mesa-dri
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake -n $(JOBS) --dist worksteal --durations 10 $(TESTS)
+
+wheel: $(INSTALLED)  ## dist/microtomo-VERSION-py3-none-any.whl, which installs and works without this folder
+	$(BIN)/python -m pip wheel $(PIP_FLAGS) -q --disable-pip-version-check --no-deps -w dist .
 
 docs: $(INSTALLED)  ## write docs/commands.md from the command line itself
 	@mkdir -p build

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from importlib import import_module
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ class Status(IntEnum):
     OUT_OF_RANGE = 2
     NOT_CONVERGED = 3
     MASKED = 4
+    REJECTED = 5
 
     @property
     def message(self) -> str:
@@ -40,6 +41,7 @@ _MESSAGES = {
     Status.OUT_OF_RANGE: "thickness at the end of its range or opaque at every energy: raise max_nm or the beam energy",
     Status.NOT_CONVERGED: "the solver stopped before it converged: allow more iterations, or rounds of map",
     Status.MASKED: "left out by the mask",
+    Status.REJECTED: "hot or dead at every energy: the answer is that of the pixels around, mend or mask the pixel",
 }
 
 
@@ -208,12 +210,48 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Whether the reconstruction of one scan can be trusted, and if not, what is likely wrong and what to do.
+
+    ``cause`` is "none" or one of the causes of :mod:`microtomo.inverse.verdict`, ``text`` says what was found,
+    ``advice`` what to do. ``residual``: what is left of like answers after their noise, relative, root mean square;
+    beyond ``limit`` it is no accident. ``where``: first and last row and column of what is wrong, None for everywhere.
+    ``correction`` says what was done to the scan before it was inverted, ``gain`` (e,) what it was divided by (empty:
+    nothing), and ``rejected`` how many values were left out.
+    """
+
+    trusted: bool
+    cause: str
+    text: str
+    advice: str
+    residual: float
+    limit: float
+    where: tuple[int, int, int, int] | None = None
+    correction: str = ""
+    gain: tuple[float, ...] = ()
+    rejected: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @property
+    def line(self) -> str:
+        """The verdict in a line, with what to do."""
+        what = "the physics explains the scan" if self.trusted else "do not trust this reconstruction"
+        parts = [what, *(part for part in (self.text, self.advice, self.correction) if part)]
+        rejected = f"; {self.rejected} hot or dead values were left out" if self.rejected else ""
+        return ": ".join(parts[:2]) + "".join(f"; {part}" for part in parts[2:]) + rejected
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """What a method says of a scan; leading sample axis ``n`` where the scan had one.
 
     ``thickness`` and ``uncertainty`` (one standard deviation) are (l, y, x) [nm], ``volume`` is (z, y, x) uint8
     labels (0 empty, k = layer k), ``chi_square`` is (y, x): mean over energies of the squared residual of the
     re-simulated signal over its noise, about 1 for a good fit; ``status`` is (y, x) codes of :class:`Status`.
+    ``rejected`` (y, x) uint8 counts the energies at which a pixel was hot or dead; ``verdicts`` has one for each scan.
     """
 
     thickness: Array
@@ -229,6 +267,8 @@ class Reconstruction:
     pixel_nm: float = 10.0
     seconds: float = 0.0
     history: dict[str, Any] = field(default_factory=dict)
+    rejected: Array | None = None
+    verdicts: tuple[Verdict, ...] = ()
 
     def __repr__(self) -> str:
         fine = float((as_tensor(self.status) == Status.OK).double().mean())
@@ -249,4 +289,7 @@ class Reconstruction:
         share = [(Status(s), float((status == s).double().mean())) for s in Status]
         shares = ", ".join(f"{v:.1%} {s.name.lower().replace('_', ' ')}" for s, v in share if v > 0)
         chi_square = float(as_tensor(self.chi_square).nanmean())
-        return f"{self.method}: {shares}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s"
+        doubted = sum(not v.trusted for v in self.verdicts)
+        verdict = self.verdicts[0].line if len(self.verdicts) == 1 else f"{doubted} scans not to be trusted"
+        said = f"; {verdict}" if doubted or any(v.correction or v.rejected for v in self.verdicts) else ""
+        return f"{self.method}: {shares}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s{said}"

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from microtomo.errors import MicrotomoError, cause, nearest
+from microtomo.inputs import read_text
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -66,9 +67,9 @@ def _put(table: dict[str, Any], key: str, value: Any) -> None:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The table of a TOML file. Raises MicrotomoError, with its name, where it cannot be read or is none."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MicrotomoError(f"{path}: cannot be read ({error.strerror}): check the path") from None
+        return tomllib.loads(read_text(Path(path)))
+    except MicrotomoError:
+        raise
     except (ValueError, RecursionError) as error:
         raise MicrotomoError(f"{path}: is not valid TOML ({cause(error)})") from None
 

@@ -87,9 +87,9 @@ def test_a_part_of_the_samples(folder, solver, text, numbers):
 
 @pytest.mark.parametrize(
     ("flags", "in_file", "used"),
-    [([], "published", "published"), (["--contrast", "material"], "published", "material"), ([], None, "material")],
+    [([], "published", "published"), (["--contrast", "material"], "published", "material"), ([], None, "transport")],
 )
-def test_contrast_is_the_flag_then_the_file_then_material(folder, solver, flags, in_file, used):
+def test_contrast_is_the_flag_then_the_file_then_the_default(folder, solver, flags, in_file, used):
     write_scan("scan.h5", make_scan(forward=in_file))
     assert main(["reconstruct", "scan.h5", "-o", "out.h5", *flags]) == 0
     assert solver[0]["forward"] == used

@@ -266,7 +266,8 @@ def test_what_is_given_goes_before_what_the_file_says(tmp_path):
     assert (back.energies_kev, back.pixel_nm, back.forward) == (energies, 7.0, "material")
 
 
-def test_a_large_scan_is_mapped_not_loaded(tmp_path):
+def test_a_large_scan_is_mapped_not_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("microtomo.io.nexus.MAPPED_BYTES", 1)  # what a large scan has
     scan = make_scan()
     write_scan(tmp_path / "scan.h5", scan)
     with open_scan(tmp_path / "scan.h5") as source:

@@ -18,7 +18,8 @@ from microtomo.io.hashing import sha256_of
 from microtomo.io.nexus import nexus_file
 from microtomo.io.recorded import read_frames
 from microtomo.materials import Stack, load_stack
-from microtomo.physics.forward import DEFAULT, forward_model
+from microtomo.physics.forward import forward_model
+from microtomo.registry import DEFAULT_FORWARD
 from microtomo.scan import Scan, check_region
 
 DEFAULT_PIXEL_NM = 10.0
@@ -71,7 +72,7 @@ def import_stack(
     reference_kev: float | None = None,
     keep_field: bool = False,
     stack: Stack | str | Path = "au-al-si",
-    forward: str = DEFAULT,
+    forward: str = DEFAULT_FORWARD,
     energy_pattern: str | None = None,
 ) -> Imported:
     """Read, register and normalise the images of a multi-energy scan.

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from microtomo.cli.say import say, tell
+from microtomo.cli.signals import ending, ending_cleanly
 from microtomo.errors import MicrotomoError, cause
+from microtomo.inputs import MEMORY_VARIABLE
 
 # threads that spin while they wait cost many times their work on a busy machine
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # a .numba_config.yaml in the current folder could name a folder of compiled code of anybody's making
 os.environ.setdefault("NUMBA_CACHE_DIR", "")
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM arrived: leave as after Ctrl-C, so that temporary files go."""
 
 
 class _Verbs(TyperGroup):
@@ -49,10 +45,9 @@ class _Verbs(TyperGroup):
 
 def _sentence(error: BaseException, words: Sequence[str] = ()) -> tuple[str, int]:
     """The sentence for an error and the exit code; ``words`` are those of the command line."""
-    if isinstance(error, _Terminated):
-        return "terminated: unfinished output was removed", 128 + signal.SIGTERM
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted: unfinished output was removed", 128 + signal.SIGINT
+        word, code = ending()
+        return f"{word}: unfinished output was removed", code
     if isinstance(error, BrokenPipeError):
         # Nothing more can be written there; without this Python complains again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,7 +74,6 @@ app = typer.Typer(
     name="microtomo",
     cls=_Verbs,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -96,11 +90,19 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    memory_gb: Annotated[
+        float | None,
+        typer.Option(
+            "--memory-gb", min=0, help="Memory that one array of an input may take; else 0.5 GB or 20 times its file."
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
     """Multi-energy backscatter SEM tomography: which material, how thick, at every pixel, with an error bar."""
+    if memory_gb is not None:
+        os.environ[MEMORY_VARIABLE] = str(memory_gb)  # which workers inherit
 
 
 def _register() -> None:
@@ -111,6 +113,7 @@ def _register() -> None:
     from microtomo.cli.design import design
     from microtomo.cli.doctor import doctor
     from microtomo.cli.evaluate import evaluate
+    from microtomo.cli.explain import explain
     from microtomo.cli.export import export
     from microtomo.cli.generate import generate
     from microtomo.cli.import_ import import_
@@ -124,11 +127,12 @@ def _register() -> None:
     from microtomo.cli.signal import signal as draw_signal
     from microtomo.cli.texts import RegistryHelp
     from microtomo.cli.train import train
+    from microtomo.cli.verify import verify
     from microtomo.cli.view import view
 
     scans = (demo, design, generate, calibrate, train, reconstruct, evaluate, compare, render, export, view)
     micrographs = (segment, sort, compress, expand)
-    for verb in (*scans, *micrographs, models, doctor):
+    for verb in (*scans, *micrographs, explain, verify, models, doctor):
         app.command(cls=RegistryHelp)(verb)
     app.command("import", cls=RegistryHelp)(import_)
     app.command("signal", cls=RegistryHelp)(draw_signal)
@@ -156,15 +160,13 @@ def _import_nothing_here() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
-
     if argv is None:
         _import_nothing_here()
-    before, warned = signal.signal(signal.SIGTERM, terminate), warnings.showwarning
+    warned = warnings.showwarning
     warnings.showwarning = _warn
     try:
-        app(args=None if argv is None else list(argv), prog_name="microtomo")
+        with ending_cleanly():
+            app(args=None if argv is None else list(argv), prog_name="microtomo")
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 1
     except KeyboardInterrupt as error:
@@ -172,7 +174,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell(message)
         return code
     finally:
-        signal.signal(signal.SIGTERM, before)
         warnings.showwarning = warned
     return 0
 

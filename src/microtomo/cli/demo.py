@@ -11,6 +11,7 @@ import typer
 
 from microtomo.cli.options import Forward
 from microtomo.cli.say import console, say, tell
+from microtomo.registry import DEFAULT_FORWARD
 
 if TYPE_CHECKING:
     from microtomo.report.gallery import Result
@@ -25,7 +26,7 @@ NOISE = 0.02
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("demo"),
     samples: Annotated[int, typer.Option(min=1, max=100, help="Number of Perlin structures.")] = 6,
-    forward: Forward = "published",
+    forward: Forward = DEFAULT_FORWARD,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Simulate scans, reconstruct them with every method, score them and draw pictures, a page and files."""

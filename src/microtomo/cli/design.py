@@ -11,6 +11,7 @@ import typer
 from microtomo.cli.options import Force, Forward, new_file
 from microtomo.cli.say import console, say, tell
 from microtomo.errors import MicrotomoError
+from microtomo.registry import DEFAULT_FORWARD
 
 if TYPE_CHECKING:
     from microtomo.inverse.design import Check, Choice, Question
@@ -24,7 +25,7 @@ _MOST = 40  # images of the longest choice
 def design(
     output: Annotated[Path | None, typer.Option("--output", "-o", help=".html, .png or .json to write.")] = None,
     stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
-    forward: Forward = "material",
+    forward: Forward = DEFAULT_FORWARD,
     energies: Annotated[
         str | None, typer.Option(help="Energies in keV to choose from: 5:35, 5:35:2 or 5,7.5,10; else the stack's.")
     ] = None,

@@ -113,11 +113,14 @@ def _show(scores: dict[str, Any], rec: Reconstruction) -> None:
     shown.print(per_class)
     shown.print(f"accuracy {_number(scores['maccuracy'])}")
     maps = Table(title="Thickness")
-    for column in ("layer", "RMSE nm", "bias nm", "mean error nm", "within 1.96 sd"):
+    shares = ("present", "absent", "edges", "inside")
+    within = ("95 % bars hold: where it is", "is not", "at edges", "inside")
+    for column in ("layer", "RMSE nm", "bias nm", "mean error nm", *within):
         maps.add_column(column, justify="left" if column == "layer" else "right")
     for k, name in enumerate(scores["layers"]):
-        coverage = "-" if scores["coverage95"] is None else f"{scores['coverage95'][k]:.1%}"
-        maps.add_row(name, *(f"{scores[key][k]:.3f}" for key in ("rmse_nm", "bias_nm", "mae_nm")), coverage)
+        held = [scores[f"coverage95_{share}"] for share in shares]
+        coverage = ["-" if h is None or math.isnan(h[k]) else f"{h[k]:.1%}" for h in held]
+        maps.add_row(name, *(f"{scores[key][k]:.3f}" for key in ("rmse_nm", "bias_nm", "mae_nm")), *coverage)
     shown.print(maps)
 
 

@@ -21,6 +21,7 @@ from microtomo.cli.options import (
 )
 from microtomo.cli.say import say, tell
 from microtomo.errors import MicrotomoError
+from microtomo.registry import DEFAULT_FORWARD
 
 if TYPE_CHECKING:
     from microtomo.acquisition.importing import Imported
@@ -55,7 +56,7 @@ def import_(
     roi: Roi = None,
     mask: Mask = None,
     stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
-    forward: Forward = "material",
+    forward: Forward = DEFAULT_FORWARD,
     report: Annotated[
         Path | None, typer.Option(help="Quality page: a .html file, or a folder for the page and its pictures.")
     ] = None,
@@ -63,10 +64,7 @@ def import_(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Import a microscope's images: dark level, registration, normalisation to bare substrate, and a verdict."""
-    if pixel_nm is not None and not 0 < pixel_nm < float("inf"):
-        raise MicrotomoError(f"--pixel-nm {pixel_nm:g}: must be a positive size in nm")
-    if dark is not None and not abs(dark) < float("inf"):
-        raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
+    _check_numbers(pixel_nm, dark)
     given = None if energies is None else parse_energies(energies)
     region = None if substrate is None else parse_region(substrate)
     part = None if roi is None else parse_region(roi, "--roi")
@@ -115,6 +113,13 @@ def _tell_about(imported: Imported, scan: Scan) -> None:
     for finding in imported.findings:
         tell(f"{'warning' if finding.grave else 'note'}: {finding.text}")
     tell(imported.summary)
+
+
+def _check_numbers(pixel_nm: float | None, dark: float | None) -> None:
+    if pixel_nm is not None and not 0 < pixel_nm < float("inf"):
+        raise MicrotomoError(f"--pixel-nm {pixel_nm:g}: must be a positive size in nm")
+    if dark is not None and not abs(dark) < float("inf"):
+        raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
 
 
 def _is_page(report: Path) -> bool:

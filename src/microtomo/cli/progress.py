@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 
 from microtomo.cli.say import say
+from microtomo.cli.signals import ending
 from microtomo.errors import printable
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def resumable(kept: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"interrupted: {kept}, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+        word, code = ending()
+        say(f"{word}: {kept}, the same command goes on from there", err=True)
+        raise typer.Exit(code) from None
 
 
 @contextmanager
@@ -89,11 +91,12 @@ def prepare_for(scan: Path, given: Mapping[str, Any]) -> None:
     """The same for a scan file, where ``given`` goes before what the file says."""
     from microtomo.io.sources import open_scan
     from microtomo.materials import load_stack
-    from microtomo.physics.forward import DEFAULT, forward_model
+    from microtomo.physics.forward import forward_model
+    from microtomo.registry import DEFAULT_FORWARD
 
     with open_scan(scan, **given) as source:
         stack = source.stack or load_stack("au-al-si")
-        model = forward_model(source.forward or DEFAULT, stack, source.energies_kev)
+        model = forward_model(source.forward or DEFAULT_FORWARD, stack, source.energies_kev)
     prepare(model)
 
 

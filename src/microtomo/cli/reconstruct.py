@@ -64,6 +64,10 @@ def reconstruct(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method; may be repeated.")
     ] = None,
     force: Force = False,
+    as_is: Annotated[
+        bool,
+        typer.Option("--as-is", help="Take the scan as it stands: mend no gain, shading, drift, hot or dead value."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, a line a scan.")] = False,
 ) -> None:
     """Reconstruct thickness, uncertainty and volume from a scan, or from every sample of many.
@@ -88,7 +92,7 @@ def reconstruct(
     job = {
         "given": given, "samples": chosen, "substrate": region, "roi": part, "mask": mask, "batch": batch,
         "options": dict(parse_setting(setting) for setting in settings or []),
-        "noise": noise, "voxel_nm": voxel_nm, "rule": rule, "device": device, **around,
+        "noise": noise, "voxel_nm": voxel_nm, "rule": rule, "device": device, "as_is": as_is, **around,
     }  # fmt: skip
     paths, many = scans_of(scans), _to_folder(scans, output)
     if not many:

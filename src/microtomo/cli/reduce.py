@@ -30,9 +30,10 @@ def sort(
     from microtomo.tem.graphene.reduction import usable_order
 
     if output is not None:
-        check_output(output)
         new_file(output, force, (".csv",), "a table")
     paths = list_micrographs(folder)
+    if output is not None:
+        check_output(output, paths)
     masks = [segmented(path, method, "contaminant").mask for path in paths]
     rows = [(paths[k].name, 1 - float(masks[k].mean()), int((~masks[k]).sum())) for k in usable_order(masks)]
     if output is not None:

@@ -10,6 +10,7 @@ import typer
 from microtomo.cli.options import Force, Forward, new_file, parse_energies
 from microtomo.cli.say import say
 from microtomo.errors import MicrotomoError
+from microtomo.registry import DEFAULT_FORWARD
 
 FIGURES = ("signal", "contrast", "depth")
 
@@ -17,7 +18,7 @@ FIGURES = ("signal", "contrast", "depth")
 def signal(
     stack: Annotated[str, typer.Argument(metavar="STACK", help="Built-in stack or .toml file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Page (.html), or one of its figures (.png).")],
-    forward: Forward = "transport",
+    forward: Forward = DEFAULT_FORWARD,
     energies: Annotated[
         str | None, typer.Option(help="Energies in keV: 5:35, 5:35:2 or 5,7.5,10; else the stack's.")
     ] = None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def train(
     architecture: Annotated[
         str,
-        typer.Argument(metavar="NETWORK", help="One of {all networks}."),
+        typer.Argument(metavar="NETWORK", help="One of {all networks}; `microtomo models` says what each is."),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NETWORK-MODEL.")

@@ -71,8 +71,7 @@ def evaluate(rec: Reconstruction, truth: Scan | Truth | Array) -> Evaluation:
 
 def _kept(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Maps ([n,] k, y, x) at the pixels where ``kept`` ([n,] y, x) is True, as one row (k, 1, p)."""
-    pixels: np.ndarray = np.moveaxis(values, -3, -1)[kept]
-    return pixels.T[:, None]
+    return np.asarray(np.moveaxis(values, -3, -1)[kept].T[:, None])
 
 
 def _array(values: Array) -> np.ndarray:

@@ -17,14 +17,14 @@ from microtomo.io.atomic import check_output
 from microtomo.io.micrographs import read_mask
 from microtomo.io.reconstructions import new_reconstruction
 from microtomo.io.sources import ScanSource, open_scan
-from microtomo.physics.forward import DEFAULT
-from microtomo.registry import get_method
-from microtomo.scan import Reconstruction, Scan, Status
+from microtomo.registry import DEFAULT_FORWARD, get_method
+from microtomo.scan import Reconstruction, Scan, Status, Verdict
 
 BATCH_BYTES = 64e6
 """Signal in memory at a time: small beside what methods need for it, large beside the cost of a call."""
 _MOST_SAMPLES = 64  # of a batch
 _MANY = 0.05  # share of pixels with a status that is worth a warning
+_MOST_SENTENCES = 5  # on single scans of a file
 
 
 class Summary:
@@ -38,6 +38,7 @@ class Summary:
         self._seconds = self._noise = 0.0
         self._method = self._forward = ""
         self._correction: dict[str, Any] = {}
+        self._verdicts: list[Verdict] = []
 
     def add(self, rec: Reconstruction) -> None:
         """Count a batch."""
@@ -51,6 +52,7 @@ class Summary:
         self._noise += rec.noise * count
         self._method, self._forward = rec.method, rec.forward
         self._add_correction(rec.history.get(CORRECTION, {}))
+        self._verdicts.extend(rec.verdicts)
 
     def _add_correction(self, correction: Mapping[str, Any]) -> None:
         """Count what a batch says of the correction of its spread; its first batch also says what was assumed."""
@@ -75,6 +77,8 @@ class Summary:
                 if count or code != Status.MASKED
             },
             "seconds": self._seconds,
+            "rejected": sum(v.rejected for v in self._verdicts),
+            "verdicts": [v.as_dict() for v in self._verdicts],
             **({CORRECTION: self._correction} if self._correction else {}),
         }
 
@@ -91,13 +95,31 @@ class Summary:
         )
 
     def warnings(self) -> list[str]:
-        """A sentence for each status that many pixels have."""
+        """A sentence for each verdict that says something, and for each status that many pixels have."""
         pixels = self._pixels.total()
         return [
-            f"{count / pixels:.1%} of the pixels: {code.message}"
-            for code, count in self._pixels.items()
-            if code not in (Status.OK, Status.MASKED) and count > _MANY * pixels
+            *self._said(),
+            *(
+                f"{count / pixels:.1%} of the pixels: {code.message}"
+                for code, count in self._pixels.items()
+                if code not in (Status.OK, Status.MASKED) and count > _MANY * pixels and not self._explained(code)
+            ),
         ]
+
+    def _said(self) -> list[str]:
+        """A sentence for each scan that cannot be trusted or was put right, the first few of many."""
+        several = len(self._verdicts) > 1
+        lines = [
+            f"scan {i}: {v.line}" if several else v.line
+            for i, v in enumerate(self._verdicts)
+            if not v.trusted or v.correction or v.rejected
+        ]
+        more = len(lines) - _MOST_SENTENCES
+        return lines if more <= 0 else [*lines[:_MOST_SENTENCES], f"and {more} more scans; the file has every verdict"]
+
+    def _explained(self, code: Status) -> bool:
+        """Whether the verdicts name a cause that the advice of a status would contradict."""
+        return code in (Status.OUT_OF_RANGE, Status.POOR_FIT) and not all(v.trusted for v in self._verdicts)
 
 
 def reconstruct_file(
@@ -164,7 +186,7 @@ def reconstruct_file(
                 scan = source.read(part)
                 with naming(path):
                     scan = _part(scan if substrate is None else scan.normalised(*substrate), roi, kept)
-                    rec = reconstruct(scan, method, forward=scan.forward or DEFAULT, **settings, **options)
+                    rec = reconstruct(scan, method, forward=scan.forward or DEFAULT_FORWARD, **settings, **options)
                 writer.add(rec if timed else replace(rec, seconds=0.0), scan.truth)
                 summary.add(rec)
                 progress(summary.samples, total)

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 
 from microtomo.errors import MicrotomoError
+from microtomo.inputs import check_input
 from microtomo.io.hdf5 import reading
 from microtomo.io.names import natural_order
 from microtomo.io.nexus import INDEX, open_nexus
@@ -79,6 +80,7 @@ def kind_of(path: str | Path) -> Kind:
     if path.is_dir():
         return _folder(path)
     known = format_of(path)
+    check_input(path)
     if known is HDF5:
         with open_nexus(path) as (_, entry), reading(path):
             return Kind.RECONSTRUCTION if entry is not None and entry.is_reconstruction else Kind.SCAN

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError, cause, few
+from microtomo.inputs import check_input, check_memory
 from microtomo.io.arrays import read_npy
 from microtomo.io.atomic import whole_file, writing
 from microtomo.io.kinds import MICROGRAPH_SUFFIXES, NPY, RESULT_ENDINGS, Kind, files_in, format_of, kind_of
@@ -114,11 +115,12 @@ def _picture(path: Path) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(check_input(path)) as picture:
+            check_memory(path, 4 * picture.width * picture.height, path.stat().st_size)
             if picture.mode in ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LA", "PA"):
                 return _grey_of_colour(path, np.asarray(picture.convert("RGB")))
             return np.asarray(picture)
-    except MicrotomoError:
+    except (MicrotomoError, MemoryError):
         raise
     except Exception as error:  # among them bombs, and readers that fail in every way on damaged files
         raise MicrotomoError(f"{path}: cannot be read as an image ({cause(error)}): export it again") from error

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from microtomo.errors import MicrotomoError, boundary, cause, naming
+from microtomo.inputs import check_memory
+from microtomo.io.guard import check_hdf5
 from microtomo.io.hdf5 import in_nm, load_filters, reading
 from microtomo.io.images import Frame
 from microtomo.io.names import energy_in_name
@@ -55,11 +57,14 @@ def _load_filters(path: Path) -> None:
 
     if not h5py.is_hdf5(path):
         return
+    check_hdf5(path, follows=True)
     with reading(path), h5py.File(path, "r") as file:
         images: list[h5py.Dataset] = []
         file.visititems(lambda _, item: images.append(item) if isinstance(item, h5py.Dataset) else None)
         for image in images:
             load_filters(path, image)
+        declared = sum(image.nbytes for image in images if image.dtype.kind in "fiu")
+    check_memory(path, declared, path.stat().st_size)
 
 
 def _damaged(error: Exception) -> MicrotomoError:

@@ -58,7 +58,7 @@ class Page:
         values = {
             "title": f"{study.name}{f', {study.rec.method}' if study.rec is not None else ''}",
             "trame__title": f"{study.name} - microtomo",
-            "notes": list(study.notes),
+            "notes": [*study.notes, *([] if study.rec is None else [v.line for v in study.rec.verdicts if v.line])],
             "panels": names,
             "panels_shown": names,
             "titles": panel_titles(study),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
@@ -39,11 +39,15 @@ STYLE = {
 }
 
 
-def styled(draw: Any) -> Any:
+_P = ParamSpec("_P")
+_Drawn = TypeVar("_Drawn")
+
+
+def styled(draw: Callable[_P, _Drawn]) -> Callable[_P, _Drawn]:
     """Draw a figure in the package's style."""
 
     @wraps(draw)
-    def inside(*args: Any, **kwargs: Any) -> Any:
+    def inside(*args: _P.args, **kwargs: _P.kwargs) -> _Drawn:
         with matplotlib.rc_context(STYLE):
             return draw(*args, **kwargs)
 

@@ -18,7 +18,7 @@ from microtomo.viz.maps import map_names, map_scale, one_map, png
 
 _DPI = 100  # of a figure inline, sharp enough at its own size
 _THUMBNAIL_PX = 128
-_MOST_THUMBNAILS = 3  # beside each other
+_MOST_THUMBNAILS = 3  # side by side in a cell of 600 px
 
 
 class Drawn:
