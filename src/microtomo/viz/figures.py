@@ -62,7 +62,7 @@ def new_figure(width: float, height: float, title: str = "", layout: str = "cons
 def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     """Write a figure whole or not at all; the suffix says the format. Raises MicrotomoError where it cannot."""
     kind = Path(path).suffix.lstrip(".").lower() or "png"
-    quick = {"pil_kwargs": {"compress_level": _COMPRESSION}} if kind == "png" else {}
+    quick: dict[str, Any] = {"pil_kwargs": {"compress_level": _COMPRESSION}} if kind == "png" else {}
     with whole_file(path) as temporary, writing(path):
         figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12, **quick)
     return Path(path)
