@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from microtomo.models.architectures import Network, Shape, add_architecture
 from microtomo.models.weights import load_network, shipped_weights
@@ -21,8 +22,7 @@ NAME = "layer-edges"
 
 _ROUNDS = 2  # of profile and shift, of the whole edges and then of pieces of them
 _PIECE, _STEP = 40, 20  # lines of a piece of an edge, and from one piece to the next
-_MOST_LOG_VARIANCE = 6.0  # of an edge's place: deviations from 0.007 to 20 px can be said
-_LEAST_LOG_VARIANCE = -10.0  # 0.007 px
+_LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE = -6.0, 6.0  # of an edge's place: deviations from 0.05 to 20 px can be said
 
 
 class EdgesConfig(Shape):
@@ -52,7 +52,10 @@ class LayerEdges(Network):
         low, high, rest = torch.split(features, [EDGE_FEATURES, EDGE_FEATURES, FEATURES - 2 * EDGE_FEATURES], 1)
         both = torch.stack([features, torch.cat([high, low, rest], 1)], 1)
         out = torch.stack([member(both) for member in self.members], 1)
-        return torch.stack([out[..., 0], out[..., 1].clamp(_LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE)], -1)
+        # smooth bounds: a hard one would keep what has gone beyond it from coming back
+        least = _LEAST_LOG_VARIANCE + functional.softplus(out[..., 1] - _LEAST_LOG_VARIANCE)
+        bounded = _MOST_LOG_VARIANCE - functional.softplus(_MOST_LOG_VARIANCE - least)
+        return torch.stack([out[..., 0], bounded], -1)
 
     def shifts(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shift outwards (2,) [px] of the low and the high edge, and its standard error (2,), of features (FEATURES,):
