@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from microtomo.cli.say import say
     from microtomo.io.verification import Verdict
 
 
@@ -24,6 +25,7 @@ def verify(
     Leaves with exit code 1 where one is damaged, cannot be read, or is missing from a data set.
     """
     from microtomo.cli.progress import progress
+    from microtomo.cli.say import say
     from microtomo.io.verification import files_of, verdict_of
 
     files = [file for place in places for file in files_of(place)]
@@ -40,11 +42,11 @@ def verify(
         damaged += verdict.state == "damaged"
         unsealed += verdict.state == "unsealed"
         if as_json:
-            typer.echo(json.dumps({"file": str(verdict.file), "state": verdict.state, "reason": verdict.reason}))
+            say(json.dumps({"file": str(verdict.file), "state": verdict.state, "reason": verdict.reason}))
         elif verdict.state != "intact":
-            typer.echo(f"{verdict.state}: {verdict.file}: {verdict.reason}")
-    typer.echo(f"{len(files) - damaged - unsealed} of {len(files)} files are as they were written", err=as_json)
+            say(f"{verdict.state}: {verdict.file}: {verdict.reason}")
+    say(f"{len(files) - damaged - unsealed} of {len(files)} files are as they were written", err=as_json)
     if unsealed:
-        typer.echo(f"note: {unsealed} have no checksum and were read instead", err=True)
+        say(f"note: {unsealed} have no checksum and were read instead", err=True)
     if damaged:
         raise typer.Exit(1)
