@@ -29,6 +29,7 @@ from microtomo.voxels import thickness_to_volume
 
 STACK = load_stack("au-al-si")
 FEW_STACKS = 3  # the test structure with fewest stacks among the first six: eleven
+SMOOTH_BARE = 4  # degree: silicon by transport is met to .01 %
 SMOOTH = 8  # degree: curves of the stacks by transport are met to .1 %, aluminium of 150 nm on gold being the hardest
 WALK = Elastic(MOTT, inelastic_deflection=True)  # the physics of `transport`, followed electron by electron
 NOISE_LEVEL = 0.02
@@ -38,7 +39,7 @@ def scans(electrons: int, threads: int) -> None:
     test = draw_structures(STACK, "perlin", TEST_SEED, TRIAL_STRUCTURES, range(FEW_STACKS, FEW_STACKS + 1), 128, 128)
     for name, truth in ("random", test[0]), ("experimental", make_structure(STACK, "experimental", [0, 0], 128, 128)):
         stacks, where = torch.unique(truth.reshape(2, -1), dim=1, return_inverse=True)
-        bare = followed((0.0, 0.0), 10 * electrons, threads)
+        bare = followed((0.0, 0.0), electrons, threads)
         signal = np.stack([followed((au, al), electrons, threads) / bare for au, al in stacks.T.tolist()])
         ideal = torch.from_numpy(signal[where.numpy()].T.reshape(-1, *truth.shape[1:])).float()
         scan = detect(ideal, Detector(noise=NOISE_LEVEL), derive_seed(TEST_SEED, Stream.SAMPLES, 0, NOISE))
@@ -65,7 +66,8 @@ def followed(thickness_nm: tuple[float, float], electrons: int, threads: int) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, np.array(eta))
     eta, energies = np.load(path), np.log(STACK.energies_kev)
-    return np.exp(np.polynomial.Polynomial.fit(energies, np.log(eta), SMOOTH)(energies))
+    degree = SMOOTH if any(thickness_nm) else SMOOTH_BARE
+    return np.exp(np.polynomial.Polynomial.fit(energies, np.log(eta), degree)(energies))
 
 
 def speed(electrons: int, threads: int) -> None:
@@ -81,9 +83,7 @@ def speed(electrons: int, threads: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["scans", "speed"], choices=["scans", "speed"])
-    parser.add_argument(
-        "--electrons", type=int, default=200_000, help="of each stack and energy; ten times for silicon"
-    )
+    parser.add_argument("--electrons", type=int, default=200_000, help="of each stack and energy")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     for part in options.parts:

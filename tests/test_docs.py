@@ -79,6 +79,15 @@ def parse(words):
     command.make_context("microtomo", rest)
 
 
+def takes_force(words):
+    command = typer.main.get_command(app)
+    for word in words[1:]:
+        if not hasattr(command, "commands"):
+            break
+        command = command.commands[word]
+    return any("--force" in p.opts for p in command.params)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A folder with everything that commands of the pages read, small."""
@@ -88,6 +97,7 @@ def files(tmp_path_factory):
     scan = microtomo.simulate_scan(stack, thickness, seed=1)
     write_scan(folder / "scan.h5", scan)
     write_reconstruction(folder / "rec.h5", microtomo.reconstruct(scan), truth=thickness)
+    shutil.copy(folder / "rec.h5", folder / "other.h5")
     sample = microtomo.make_structure(stack, "lithography", [8, 3], 72, 72)
     recorded = simulate_acquisition(stack, sample, Microscope(), seed=1)
     write_tiffs(folder / "frames", recorded.images, recorded.energies_kev, recorded.pixel_nm)
@@ -162,6 +172,8 @@ def test_every_command_of_a_page_runs(page, files, tmp_path, monkeypatch, capsys
         words = [
             re.sub(r"^\d+$", "1", word) if before == "--check" else word for before, word in pairwise(["", *words])
         ]
+        if takes_force(what):  # the folder has files of the names that pages write to
+            words.append("--force")
         code = main(words)
         said = capsys.readouterr()
         assert code == 0, f"{page.name}: {told}: {said.err}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,7 +27,8 @@ class Normalisation:
     """What was found, and what a scan is to be divided by.
 
     ``gain`` (e,) and ``shading`` (y, x), ones where nothing is to be done; ``before`` and ``after``: root mean square
-    over the energies of the residual that all even regions share. ``state``: ``right``, ``corrected``, ``uncertain``
+    over the energies of the residual that all even regions share; ``error``: relative standard deviation of a gain that
+    was applied. ``state``: ``right``, ``corrected``, ``uncertain``
     (something is wrong, and no correction is certain) or ``unknown`` (too little to judge by).
     """
 
@@ -36,6 +37,7 @@ class Normalisation:
     shading: np.ndarray
     before: float
     after: float
+    error: float = 0.0
 
     @property
     def text(self) -> str:
@@ -82,7 +84,7 @@ def check_normalisation(images: np.ndarray, forward: ForwardModel) -> Normalisat
     best = min(done, key=lambda t: t.after, default=None)
     if best is None or best.after > max(limit, before / _BETTER):
         return Normalisation("uncertain", ones, flat, before, before)
-    return Normalisation("corrected", best.gain, best.shading, before, best.after)
+    return replace(best, before=before)
 
 
 def shared_residual(tiles: Tiles, spectra: Spectra) -> float:
@@ -97,7 +99,7 @@ def _with_gain(
     shaded = float(shading.std()) > _SHADED
     if not shaded:
         shading = np.ones_like(shading)
-    gain = np.ones(len(images))
+    gain, error = np.ones(len(images)), 0.0
     level = tiles.over(_at_tiles(shading, tiles))
     try:
         bare = find_substrate((images / shading).astype(np.float32) if shaded else images, forward)
@@ -105,13 +107,13 @@ def _with_gain(
         bare = None
     if bare is not None:
         off = float(np.sqrt(((bare.gain - 1) ** 2).mean()))
-        error = float(np.sqrt((bare.gain_error**2).mean()))
-        if off > _SIGNIFICANT * error and 1 / _PLAUSIBLE < bare.gain.min() <= bare.gain.max() < _PLAUSIBLE:
-            gain = bare.gain
+        known = float(np.sqrt((bare.gain_error**2).mean()))
+        if off > _SIGNIFICANT * known and 1 / _PLAUSIBLE < bare.gain.min() <= bare.gain.max() < _PLAUSIBLE:
+            gain, error = bare.gain, known
     if not shaded and (gain == 1).all():
         return None
     after = shared_residual(level.over(gain[:, None, None]), spectra)
-    return Normalisation("corrected", gain, shading, float("nan"), after)
+    return Normalisation("corrected", gain, shading, float("nan"), after, error)
 
 
 def shading_of(tiles: Tiles, spectra: Spectra, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,8 +75,6 @@ Jobs = dict[str, "Callable[[Path], object]"]
 
 
 def _maps(study: Study) -> Jobs:
-    from functools import partial
-
     from microtomo.io.arrays import to_numpy
     from microtomo.io.imagej import write_imagej
 
@@ -102,7 +101,7 @@ def _tables(study: Study, line: tuple[float, ...] | None) -> Jobs:
     if study.rec is None and study.truth is None:
         return {}
     tables = {"profile.csv": line_profile(study, line).table(), "histogram.csv": histogram_table(study)}
-    return {name: (lambda path, table=table: write_csv(path, *table)) for name, table in tables.items()}
+    return {name: partial(write_csv, header=header, rows=rows) for name, (header, rows) in tables.items()}
 
 
 def _figures(study: Study, kinds: list[str], line: tuple[float, ...] | None, title: str) -> Jobs:
@@ -116,8 +115,4 @@ def _figures(study: Study, kinds: list[str], line: tuple[float, ...] | None, tit
     if study.rec is not None or study.truth is not None:
         drawn["profile"] = profile_figure(line_profile(study, line), title)
         drawn["histogram"] = histograms_figure(study, title)
-    return {
-        f"{name}.{kind}": (lambda path, figure=figure: save_figure(figure, path))
-        for name, figure in drawn.items()
-        for kind in kinds
-    }
+    return {f"{name}.{kind}": partial(save_figure, figure) for name, figure in drawn.items() for kind in kinds}

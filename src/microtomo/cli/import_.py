@@ -64,13 +64,9 @@ def import_(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Import a microscope's images: dark level, registration, normalisation to bare substrate, and a verdict."""
-    if pixel_nm is not None and not 0 < pixel_nm < float("inf"):
-        raise MicrotomoError(f"--pixel-nm {pixel_nm:g}: must be a positive size in nm")
-    if dark is not None and not abs(dark) < float("inf"):
-        raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
+    _check_numbers(pixel_nm, dark)
     given = None if energies is None else parse_energies(energies)
     region = None if substrate is None else parse_region(substrate)
-
     part = None if roi is None else parse_region(roi, "--roi")
 
     from microtomo.acquisition.importing import import_stack, part_of
@@ -103,6 +99,12 @@ def import_(
         say(json.dumps({"output": str(output), "report": page and str(page), **_summary(imported, scan)}))
     else:
         say(f"{_line(imported)}; written to {output}")
+    _tell_about(imported, scan)
+    if page is not None:
+        tell(f"quality page: {page}")
+
+
+def _tell_about(imported: Imported, scan: Scan) -> None:
     tell(f"energies: {', '.join(f'{e:g}' for e in scan.energies_kev)} keV")
     if scan.shape != imported.scan.shape:
         tell(f"region of interest: {scan.shape[1]} x {scan.shape[2]} pixels")
@@ -111,8 +113,13 @@ def import_(
     for finding in imported.findings:
         tell(f"{'warning' if finding.grave else 'note'}: {finding.text}")
     tell(imported.summary)
-    if page is not None:
-        tell(f"quality page: {page}")
+
+
+def _check_numbers(pixel_nm: float | None, dark: float | None) -> None:
+    if pixel_nm is not None and not 0 < pixel_nm < float("inf"):
+        raise MicrotomoError(f"--pixel-nm {pixel_nm:g}: must be a positive size in nm")
+    if dark is not None and not abs(dark) < float("inf"):
+        raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
 
 
 def _is_page(report: Path) -> bool:

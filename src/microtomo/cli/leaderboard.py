@@ -40,7 +40,7 @@ def _scans(task: Task, methods: list[Method], samples: int, seed: int, as_json: 
 
     entries = board.run_all(methods, samples, seed, report)
     if as_json:
-        say(board.as_json(entries, samples, seed, machine()))
+        say(*board.as_json(entries, samples, seed, machine()).splitlines())
         return
     shown = console(118)
     for trial in board.TRIALS:
@@ -83,7 +83,7 @@ def _images(task: Task, methods: list[Method], samples: int, seed: int, as_json:
 
     entries = run_all(task, methods, samples, seed, report)
     if as_json:
-        say(in_json(entries, samples, seed, machine()))
+        say(*in_json(entries, samples, seed, machine()).splitlines())
         return
     shown = console(118)
     if entries:

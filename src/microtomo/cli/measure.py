@@ -35,6 +35,11 @@ measure = typer.Typer(
     help="Measure what is on micrographs: tables with units, a summary and a picture.",
 )
 
+_FLAGS = (
+    ("force", "--force", "Write over files that are there already."),
+    ("as_json", "--json", "Print the summary as JSON."),
+)
+
 
 def measurements() -> typer.Typer:
     """The sub-commands, made from the registry."""
@@ -63,6 +68,16 @@ def _command(known: Measurement) -> Callable[..., None]:
         default = best_shipped(known.task).name
     except MicrotomoError:  # nothing comes ready to use
         default = "none"
+    parameters = _parameters(known, f"Segmenter: {methods}; else {default}.")
+    verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    verb.__annotations__ = {p.name: p.annotation for p in parameters}
+    verb.__name__ = known.name
+    verb.__doc__ = cleandoc(known.run.__doc__ or "").split("\n\n")[0]
+    return verb
+
+
+def _parameters(known: Measurement, segmenters: str) -> list[Parameter]:
+    """Options of the verb of a measurement; ``segmenters`` is the help of ``--method``."""
     options: list[tuple[str, Any, Any, Any]] = [
         ("image", Path, typer.Argument(metavar="IMAGE|FOLDER", help="TIFF, PNG, .npy, .dm3 or .dm4, or many."), None),
         (
@@ -76,7 +91,7 @@ def _command(known: Measurement) -> Callable[..., None]:
         *(*_histogram(known), *_tracks(known)),
         ("report", Path | None, typer.Option(help="HTML page of all images, with their pictures."), ()),
         _mask(known),
-        ("method", str | None, typer.Option(help=f"Segmenter: {methods}; else {default}."), ()),
+        ("method", str | None, typer.Option(help=segmenters), ()),
         ("settings", list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the segmenter."), ()),
         ("pixel_nm", float | None, typer.Option(help="Pixel size in nm; else what the file says."), ()),
     ]
@@ -87,15 +102,9 @@ def _command(known: Measurement) -> Callable[..., None]:
         parameters.append(
             Parameter(p.name, Parameter.KEYWORD_ONLY, default=p.default, annotation=Annotated[kind, info])
         )
-    force = typer.Option("--force", help="Write over files that are there already.")
-    parameters.append(_parameter("force", bool, force, False))
-    info = typer.Option("--json", help="Print the summary as JSON.")
-    parameters.append(_parameter("as_json", bool, info, False))
-    verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    verb.__annotations__ = {p.name: p.annotation for p in parameters}
-    verb.__name__ = known.name
-    verb.__doc__ = cleandoc(known.run.__doc__ or "").split("\n\n")[0]
-    return verb
+    for name, flag, says in _FLAGS:
+        parameters.append(_parameter(name, bool, typer.Option(flag, help=says), False))
+    return parameters
 
 
 def _histogram(known: Measurement) -> list[tuple[str, Any, Any, Any]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from microtomo.cli.followed import followed
 from microtomo.cli.measured_parts import Part, parts_of
-from microtomo.cli.say import say, tell
+from microtomo.cli.say import tell
 
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
@@ -43,16 +43,14 @@ def run(
 ) -> None:
     """Measure an image, or all of a folder, and write tables, pictures and the page."""
     from microtomo import __version__
-    from microtomo.cli.options import new_file, parse_setting
+    from microtomo.cli.options import new_files, parse_setting
     from microtomo.cli.progress import each_of, resumable
     from microtomo.errors import MicrotomoError
 
     tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
     folder = image.is_dir()
     outputs = [*tables.values(), None if folder else picture, histogram, tracks, report]
-    for target in outputs:
-        if target is not None:
-            new_file(target, force)
+    new_files(outputs, force)
     files = _files(known, image, mask, method, outputs)
     options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
     drawn = {"picture": picture and str(picture), "page": report is not None}
@@ -79,16 +77,21 @@ def run(
             summary = {"image": path.name, **part.summary}
             say(json.dumps(summary) if as_json else f"{path.name}: {part.sentence}; written to {output}")
         _write_tables(known, parts, tables, folder)
-        if len(files) > 1 and known.distribution and (total := _total(known, parts)) is not None:
-            sizes, unit = total
-            summary = {"images": len(files) - len(refused), **sizes.summary(unit)}
-            say(json.dumps(summary) if as_json else f"all images: {_total_sentence(sizes, unit)}")
+        total = _total(known, parts) if len(files) > 1 and known.distribution else None
+        if total is not None:
+            say(_of_all(*total, len(files) - len(refused), as_json))
         series = None if tracks is None else followed(known, parts, tracks)
         if series is not None:
             say(json.dumps(series.summary()) if as_json else f"{series.sentence()}; written to {tracks}")
         _conclude(known, method, parts, files, refused, histogram, report, series)
     if refused:
         raise MicrotomoError(f"{len(refused)} of {len(files)} images could not be measured, see above")
+
+
+def _of_all(sizes: SizeDistribution, unit: str, images: int, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"images": images, **sizes.summary(unit)})
+    return f"all images: {_total_sentence(sizes, unit)}"
 
 
 def _write_tables(known: Measurement, parts: Iterable[Part], tables: dict[str, Path | None], folder: bool) -> None:
@@ -150,7 +153,7 @@ def _conclude(
             sizes, unit = total
             save_figure(distribution_figure(sizes, known.distribution, unit, f"{known.name}, whole ones"), drawn)
         elif histogram is not None:
-            say(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of", err=True)
+            tell(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of")
         if report is not None:
             images = [Shown(part.name, part.summary, part.sentence, part.picture) for part in parts]
             sentence = "" if total is None else _total_sentence(*total)

@@ -34,14 +34,16 @@ def filled(text: str) -> str:
 def _names(which: str, what: str) -> list[str]:
     if what == "models":
         return _forward_models()
-    from microtomo.registry import best_shipped, list_methods, list_tasks
+    from microtomo.registry import best_shipped, list_tasks
 
     inputs = {task.input for task in list_tasks()}
     tasks = [t.name for t in list_tasks() if which in ("all", t.input, t.name)]
     if what == "tasks":
         return tasks
     if what == "networks":
-        return families([m.name for m in list_methods() if m.learned and m.task in tasks])
+        from microtomo.models.architectures import architectures
+
+        return families(sorted(a.name for a in architectures().values() if a.task in tasks))
     if which in inputs:
         return ready_methods(input=which)
     best = best_shipped(which).name

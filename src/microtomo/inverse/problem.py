@@ -18,9 +18,9 @@ Answer = tuple[Tensor, Tensor, Tensor, Tensor]
 class Problem:
     """The inverse problem: forward model, relative noise level of each sample (n,), and how volumes are drawn.
 
-    ``surroundings``, of scans with lateral spread, are what surrounds the pixels of the only sample; ``forward`` is then
-    the model of a typical pixel, and the scan is as recorded. ``levels`` are the thicknesses [nm] of each layer that
-    occur, 0 among them, where they are known.
+    ``surroundings``, of scans with lateral spread, are what surrounds the pixels of the only sample; ``forward`` is
+    then the model of a typical pixel, and the scan is as recorded. ``levels`` are the thicknesses [nm] of each layer
+    that occur, 0 among them, where they are known.
     """
 
     forward: ForwardModel

@@ -19,7 +19,8 @@ from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
 from microtomo.inverse.problem import Problem
 from microtomo.inverse.screening import screen
-from microtomo.inverse.spread import Corrected, Run, run_with_spread
+from microtomo.inverse.spread import Corrected, run_with_spread
+from microtomo.inverse.spread_rounds import Solver
 from microtomo.inverse.status import chi_square_of, status_of
 from microtomo.inverse.verdict import verdicts_of
 from microtomo.materials import Stack, load_stack
@@ -67,8 +68,8 @@ def reconstruct(
         the scan says itself.
     spread, beam_fwhm_nm
         Lateral spread of the electrons, as :func:`microtomo.physics.spread_model.spread_around` takes it, and diameter
-        of the beam: solves again and again what the spread is corrected for, a dozen times at most. The history says
-        how that went.
+        of the beam: solves again and again, a dozen times or so, with what surrounds every pixel. The history says how
+        that went.
     as_is
         Take the scan as it stands: check no normalisation, reject no hot or dead value, undo no drift. The verdict is
         given all the same.
@@ -103,12 +104,7 @@ def reconstruct(
     if rule not in RULES:
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
     noise = _checked_noise(noise, scan)
-    data = as_tensor(scan.data).detach()
-    if device is not None:
-        try:
-            data = data.to(device)
-        except (RuntimeError, AssertionError):
-            raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
+    data = _on(device, as_tensor(scan.data).detach())
     batch, left_out = fill_left_out((data if data.ndim == 4 else data[None]).float())
     _check_signal(batch)
     level = torch.full((len(batch),), noise) if noise is not None else estimate_noise(batch, model)
@@ -119,7 +115,7 @@ def reconstruct(
     with torch.inference_mode():
         screened = screen(batch, model, level, given=noise is not None, as_is=as_is, with_spread=around is not None)
         problem = Problem(model, screened.noise.cpu(), depth, voxel_nm, rule)
-        done = _run(partial(chosen.run, **options), screened.signal, problem, around, as_is)
+        done = _run(method, partial(chosen.run, **options), screened.signal, problem, around, as_is)
         batch, estimate = done.signal, with_model_error(done.estimate, problem)
         chi_square = chi_square_of(batch, estimate.thickness, problem)
         status = status_of(batch, estimate, chi_square, problem, screened.rejected)
@@ -150,6 +146,13 @@ def reconstruct(
     )
 
 
+def _on(device: str | torch.device | None, data: Tensor) -> Tensor:
+    try:
+        return data if device is None else data.to(device)
+    except (RuntimeError, AssertionError):
+        raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
+
+
 def _checked_noise(noise: float | None, scan: Scan) -> float | None:
     """The relative noise level as given, or the scan's own where too few energies tell it; None: estimate it."""
     if noise is not None and not (isinstance(noise, int | float) and 0 <= noise <= 1):
@@ -162,9 +165,11 @@ def _checked_noise(noise: float | None, scan: Scan) -> float | None:
     return noise
 
 
-def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None, as_is: bool) -> Corrected:
+def _run(
+    method: str, run: Solver, batch: Tensor, problem: Problem, spread: SpreadModel | None, as_is: bool
+) -> Corrected:
     if spread is not None:
-        return run_with_spread(run, batch, problem, spread)
+        return run_with_spread(method, run, batch, problem, spread)
     done = Corrected(batch, run(batch, problem), {})
     return done if as_is else undo_drift(run, done, problem)
 

@@ -23,6 +23,11 @@ class Screened:
     rejected: Tensor
     normalisation: tuple[Normalisation | None, ...]
 
+    def gain_error(self, i: int) -> float:
+        """Relative standard deviation of the gain that scan ``i`` was divided by, 0 where it was not."""
+        normal = self.normalisation[i]
+        return 0.0 if normal is None else normal.error
+
 
 def screen(
     signal: Tensor, forward: ForwardModel, noise: Tensor, *, given: bool, as_is: bool, with_spread: bool

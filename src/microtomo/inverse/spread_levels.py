@@ -26,7 +26,7 @@ _WIDTH_STEP = 0.05  # of that logarithm: a difference that the kernels' own nois
 
 MOST_LEVELS = 60
 """Of all layers together, above which thickness counts as continuous."""
-_ENERGIES = 12  # at most: levels of thousands of pixels need no more
+_ENERGIES = 8  # at most: levels of thousands of pixels need no more
 _COARSE = 64  # pixels along a side on which the response of the surroundings is smooth enough
 _ASTRAY = 2.0  # mean squared residual in units of the noise from which on a pixel counts less
 _STEP = 1 / 300  # of the range, for slopes
@@ -57,7 +57,7 @@ class LevelFit:
         self._size = max(1, min(observed.shape[1:]) // _COARSE)
         self._smooth = replace(self._spread, pixel_nm=spread.pixel_nm * self._size).operator
 
-    def __call__(self, thickness: np.ndarray, width: float, *, free_width: bool, steps: int = 3) -> Levels | None:
+    def __call__(self, thickness: np.ndarray, width: float, *, free_width: bool, steps: int = 4) -> Levels | None:
         """The levels of ``thickness`` where the misfit is least, None where they are too many to be levels."""
         thickness = np.asarray(thickness, dtype=np.float32)
         axes = [np.unique(layer, return_inverse=True) for layer in thickness]
@@ -138,7 +138,7 @@ class LevelFit:
         return np.concatenate([slopes, last.astype(np.float32)]).reshape(len(slopes) + 1, -1)
 
     def _spread_out(self, field: np.ndarray) -> np.ndarray:
-        """A field (e, y, x) as electrons on their way out find it: on coarse pixels, which the kernels smooth anyway."""
+        """A field (e, y, x) as electrons on their way out find it, on coarse pixels: the kernels smooth it anyway."""
         size, (height, width) = self._size, field.shape[1:]
         y, x = (np.minimum(np.arange(n) // size, n // size - 1) for n in (height, width))
         whole = field[:, : height // size * size, : width // size * size]

@@ -1,10 +1,10 @@
 """Inversion of a scan with lateral spread: a local solver and the surroundings of every pixel, in turn.
 
 A solver that knows each pixel's surroundings labels the pixels; Gauss and Newton's method through the spread moves the
-levels that it found; the surroundings follow. A round counts only where the misfit of the scan with all of its spread
-falls, so rounds cannot swing. Subtracting from the scan what the spread adds to an estimate (deferred correction) has
-the same fixed point, but over light films the difference to the local signal is up to thirty times what the film itself
-changes of it, and the rounds run away.
+levels that it found; the surroundings follow. The round with the least misfit of the scan with all of its spread is the
+answer, so rounds that swing do no harm. Subtracting from the scan what the spread adds to an estimate (deferred
+correction) has the same fixed point, but over light films the difference to the local signal is up to thirty times what
+the film itself changes of it, and the rounds run away.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ import numpy as np
 import torch
 
 from microtomo.inverse.misfit import NOISE_FLOOR
+from microtomo.inverse.nonlocal_fit import fit_with_spread
 from microtomo.inverse.problem import Estimate, Problem
-from microtomo.inverse.spread_levels import LevelFit
+from microtomo.inverse.spread_levels import MOST_LEVELS, LevelFit, Levels
 from microtomo.physics.spread_model import SpreadModel
 from microtomo.physics.surroundings import Surroundings
 
 _LEVEL_PRICE = 12.0  # nats, as of the solver `map`
-_SETTLED = 20.0  # nats: what a round must gain; labels of a few pixels at random change it by so much
-_ROUNDS = 4  # of labels at levels that are held
-_SEARCHES = 2  # for other levels
-_THIN = 0.05  # of the range: a level that thin which all pixels of a layer have may as well be none
-_BARE = 0.005  # share of the pixels that show where a layer is absent
+_FIELD_PIXELS = 16  # pixels of each number of continuous thickness, a nat each (Akaike 1974): splines every 4 pixels
+_SETTLED = 100.0  # nats between a round and the best: a few pixels on borders change by so much
+_ROUNDS, _SEARCH_EVERY = 10, 2  # rounds at most; every so many look for other levels, the rest keep them
+_WORTH_ANOTHER_FIT = 0.03  # logarithm of the kernels' width: the smooth fit errs little more at so much
+_TWINS = 0.02  # of the range: levels as close are one
+_EVEN = 12  # even levels of each layer by which continuous thickness is fitted: few enough to be levels
+_THIN = 0.05  # of the range: a film that thin which more pixels have than have none may as well be none
+_EXPLAINED = 1.05  # mean squared residual, in units of the noise, of a scan that is explained
 
 Solver = Callable[[torch.Tensor, Problem], Estimate]
 
@@ -42,18 +46,28 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Round:
-    """An estimate (of a batch of one), its thickness (l, y, x) [nm] with levels fitted through the spread, the logarithm
-    of the kernels' width factor and its standard deviation, that of the levels (l, y, x) [nm], the misfit in nats, and
-    the mean squared residual over that of the noise."""
+    """An estimate (of a batch of one), and its levels as they were fitted through the spread.
+
+    ``cost`` is the misfit in nats, ``chi_square`` the mean squared residual over that of the noise; ``on_levels`` says
+    whether thickness is on levels, or continuous.
+    """
 
     estimate: Estimate
-    thickness: np.ndarray
-    width: float
-    width_deviation: float
-    deviation: np.ndarray
+    fitted: Levels
     cost: float
     chi_square: float
     surroundings: Surroundings
+    on_levels: bool
+
+    @property
+    def thickness(self) -> np.ndarray:
+        """Thickness (l, y, x) [nm]."""
+        return self.fitted.thickness
+
+    @property
+    def width(self) -> float:
+        """Logarithm of the factor on the kernels' radii."""
+        return self.fitted.width
 
 
 class Rounds:
@@ -69,31 +83,30 @@ class Rounds:
         self._fit = LevelFit(self._observed, spread, self._noise)
         self.count = 0
 
-    def run(self, start: np.ndarray, width: float = 0.0) -> tuple[Round, Status]:
-        """The round with the least misfit from a start (l, y, x) [nm], and how the rounds ended."""
-        best, settled = self.settle(self.round(self._around(start, width), width))
-        for _ in range(_SEARCHES):
-            before = best.cost
-            for trial in (self._bare(best), self.round(best.surroundings, best.width)):
-                if trial is not None:
-                    trial, done = self.settle(trial)
-                    best, settled = (trial, done) if trial.cost < best.cost else (best, settled)
-            if best.cost > before - _SETTLED:
+    def run(self) -> tuple[Round, Status]:
+        """The round with the least misfit, and how the rounds ended."""
+        best = last = self._first()
+        settled = False
+        for turn in range(1, _ROUNDS):
+            source = last if last.on_levels else best
+            search = turn % _SEARCH_EVERY == 0 or not source.on_levels
+            trial = self.round(source.surroundings, source.width, None if search else source.thickness)
+            settled = abs(trial.cost - best.cost) < _SETTLED
+            last, best = trial, trial if trial.cost < best.cost else best
+            if settled:
                 break
-        if not settled:
-            return best, Status.ROUNDS
-        return best, Status.CONVERGED if best.chi_square < self._explained() else Status.ASTRAY
+        if best.chi_square > _EXPLAINED:
+            return best, Status.ASTRAY
+        return best, Status.CONVERGED if settled else Status.ROUNDS
 
-    def settle(self, best: Round) -> tuple[Round, bool]:
-        """Rounds of labels at the levels of a round, as long as the misfit falls, and whether it has stopped to."""
-        for _ in range(_ROUNDS):
-            trial = self.round(best.surroundings, best.width, best.thickness)
-            gain = best.cost - trial.cost
-            if gain > 0:
-                best = trial
-            if gain < _SETTLED:
-                return best, True
-        return best, False
+    def _first(self) -> Round:
+        """The round after a smooth fit; where that says that the kernels are another width, the fit is made again."""
+        first = self._from_fit(0.0)
+        return first if abs(first.width) < _WORTH_ANOTHER_FIT else self._from_fit(first.width)
+
+    def _from_fit(self, width: float) -> Round:
+        start = fit_with_spread(self._scan, self._widened(width), self._noise)
+        return self.round(self._around(start, width), width)
 
     def round(self, given: Surroundings, width: float, levels: np.ndarray | None = None) -> Round:
         """A solution in given surroundings, at the levels of a thickness (l, y, x) [nm] if one is given, and the fit of
@@ -105,41 +118,53 @@ class Rounds:
         return self._fitted(estimate, estimate.thickness[0].double().cpu().numpy(), width)
 
     def _fitted(self, estimate: Estimate, thickness: np.ndarray, width: float) -> Round:
-        found = self._fit(thickness, width, free_width=self._free)
-        deviation, width_deviation = np.zeros(thickness.shape), 0.0
-        if found is not None:
-            thickness, width = found.thickness, found.width
-            deviation, width_deviation = found.deviation, found.width_deviation
-        given = self._around(thickness, width)
+        thickness = self._tidied(thickness)
+        fitted = self._fit(thickness, width, free_width=self._free)
+        levels = fitted is not None
+        if fitted is None:
+            fitted = self._evened(thickness, width)
+        given = self._around(fitted.thickness, fitted.width)
         residual = (self._observed / given.signal(given.estimate) - 1) / self._noise
-        levels = 0 if found is None else sum(len(np.unique(layer)) for layer in thickness)
-        cost = float((residual**2).sum()) / 2 + _LEVEL_PRICE * levels
-        mean = float((residual**2).mean())
-        return Round(estimate, given.estimate, width, width_deviation, deviation, cost, mean, given)
+        price = fitted.thickness.size / _FIELD_PIXELS
+        if levels:
+            price = _LEVEL_PRICE * sum(len(np.unique(layer)) for layer in fitted.thickness)
+        cost = float((residual**2).sum()) / 2 + price
+        return Round(estimate, fitted, cost, float((residual**2).mean()), given, levels)
+
+    def _evened(self, thickness: np.ndarray, width: float) -> Levels:
+        """The fit of continuous thickness: shifts that even levels ask for, linear between them."""
+        steps = np.array(self._spread.stack.max_nm, dtype=np.float32)[:, None, None] / _EVEN
+        even = np.where(thickness > 0, np.maximum(np.round(thickness / steps), 1) * steps, 0).astype(np.float32)
+        fitted = self._fit(even, width, free_width=self._free)
+        assert fitted is not None, "few levels"
+        moved = thickness.copy()
+        for layer, before, after, top in zip(moved, even, fitted.thickness, self._spread.stack.max_nm, strict=True):
+            levels, first = np.unique(before, return_index=True)
+            shift = np.interp(layer, levels, after.ravel()[first] - levels)
+            layer[:] = np.where(layer > 0, np.clip(layer + shift, 0, top), 0)
+        return replace(fitted, thickness=moved)
 
     def _around(self, thickness: np.ndarray, width: float) -> Surroundings:
-        return Surroundings.of(self._spread.with_kernels(self._spread.kernels.scaled(float(np.exp(width)))), thickness)[
-            0
-        ]
+        return Surroundings.of(self._widened(width), thickness)[0]
 
-    def _bare(self, best: Round) -> Round | None:
-        """The same without a thin even film, if there is one: next to nothing else tells it from none."""
-        thickness = best.thickness.copy()
-        for layer, top in zip(thickness, self._spread.stack.max_nm, strict=True):
+    def _widened(self, width: float) -> SpreadModel:
+        return self._spread.with_kernels(self._spread.kernels.scaled(float(np.exp(width))))
+
+    def _tidied(self, thickness: np.ndarray) -> np.ndarray:
+        """The same with levels joined that are next to each other, and without a thin even film, if there is one: next
+        to nothing else tells it from none, and the fit of the levels brings it back where it is needed."""
+        tidy = np.array(thickness, dtype=np.float32)
+        for layer, top in zip(tidy, self._spread.stack.max_nm, strict=True):
+            levels, counts = np.unique(layer, return_counts=True)
+            if len(levels) > MOST_LEVELS:
+                return tidy
+            for group in np.split(np.arange(len(levels)), 1 + np.flatnonzero(np.diff(levels) > _TWINS * top)):
+                joined = 0.0 if levels[group[0]] == 0 else np.average(levels[group], weights=counts[group])
+                layer[np.isin(layer, levels[group])] = joined
             present = layer[layer > 0]
-            if (layer == 0).mean() < _BARE and present.size and present.min() < _THIN * top:
+            if present.size and present.min() < _THIN * top and (layer == present.min()).sum() > (layer == 0).sum():
                 layer[layer > 0] -= present.min()
-        if (thickness == best.thickness).all():
-            return None
-        return self._fitted(best.estimate, thickness, best.width)
-
-    def _explained(self) -> float:
-        """Largest mean squared residual, in units of the noise, of a scan that is explained: noise is known to a few
-        per cent, and the kernels err."""
-        return _EXPLAINED
-
-
-_EXPLAINED = 1.1
+        return tidy
 
 
 def _levels(thickness: np.ndarray) -> tuple[torch.Tensor, ...]:

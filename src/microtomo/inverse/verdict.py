@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.ndimage import median_filter
 from torch import Tensor
 
 from microtomo.acquisition.normalisation import Normalisation
@@ -14,7 +15,7 @@ from microtomo.inverse.drift import drifts
 from microtomo.inverse.edges import Edges, measure_edges
 from microtomo.inverse.misfit import NOISE_FLOOR
 from microtomo.inverse.problem import Estimate, Problem
-from microtomo.inverse.residuals import Groups, group_residuals
+from microtomo.inverse.residuals import Groups, group_residuals, inner_pixels
 from microtomo.inverse.screening import Screened
 from microtomo.inverse.suspects import name_cause, refit
 from microtomo.scan import Verdict
@@ -24,7 +25,11 @@ FAR = 6.0
 SMALL, SMALL_NOISE = 2e-4, 0.01
 """Residual that no verdict rests on, relative and in units of the noise: solvers leave as much where levels are merged
 (validation scans)."""
+_RAGGED, _WINDOW = 0.4, 5  # share of pixels like their neighbours below which answers hold noise; pixels a side
 _BLUR, _BLUR_FAR = 0.2, 10.0  # share of the neighbours, and its standard deviations
+
+GAIN_ERRORS = 2.0
+"""Standard errors of a gain that was applied which the groups may share."""
 
 ADVICE = {
     "gain": "normalise every energy to bare substrate (--substrate ROWS,COLUMNS), without --as-is",
@@ -45,11 +50,13 @@ ADVICE = {
 @dataclass(frozen=True)
 class Evidence:
     """All that a verdict on one scan rests on: ``groups`` of like answers, what those whose answer was wrong leave at
-    their own best thickness (``refitted``; the same where none is suspect), and the ``edges``."""
+    their own best thickness (``refitted``; the same where none is suspect), the ``edges``, and the residual that is
+    too ``small`` to judge by."""
 
     groups: Groups
     refitted: Groups
     edges: Edges
+    small: float
 
 
 def verdicts_of(
@@ -59,7 +66,7 @@ def verdicts_of(
     drifts ``undone`` [pixels]."""
     return tuple(
         _verdict(
-            evidence(signal[i], estimate.thickness[i], problem, float(screened.noise[i])),
+            evidence(signal[i], estimate.thickness[i], problem, float(screened.noise[i]), screened.gain_error(i)),
             problem,
             screened.normalisation[i],
             screened.rejected[i],
@@ -69,20 +76,32 @@ def verdicts_of(
     )
 
 
-def evidence(observed: Tensor, thickness: Tensor, problem: Problem, noise: float) -> Evidence:
-    """What a scan (e, y, x) of that relative noise level leaves at thickness (l, y, x) [nm]."""
+def evidence(observed: Tensor, thickness: Tensor, problem: Problem, noise: float, gain_error: float = 0.0) -> Evidence:
+    """What a scan (e, y, x) of that relative noise level leaves at thickness (l, y, x) [nm]; all of it may be off by
+    ``gain_error``, relative, at each energy.
+
+    A method that takes each pixel for itself fits its noise, too: like answers then have like noise, and groups of them
+    say nothing. The median over the pixels around takes the place of such answers.
+    """
     noise = max(noise, NOISE_FLOOR)
+    ragged = float(inner_pixels(thickness.double().cpu().numpy(), problem).mean()) < _RAGGED
+    if ragged:
+        smooth = median_filter(thickness.cpu().numpy(), (1, _WINDOW, _WINDOW), mode="nearest")
+        thickness = torch.from_numpy(smooth).to(thickness)
     model = problem.forward.image(thickness)
     residual = (observed / model - 1).cpu().numpy()
     groups = group_residuals(residual, observed, thickness, problem, noise)
     edges = measure_edges(residual, model.cpu().numpy(), ~groups.inner, noise)
-    refitted = refit(groups, problem.forward) if suspect(groups) else groups
-    return Evidence(groups, refitted, edges)
+    small = max(SMALL, SMALL_NOISE * noise, GAIN_ERRORS * gain_error)
+    refitted = refit(groups, problem.forward) if suspect(groups, small) else groups
+    # a median rounds corners, which looks like a blur
+    return Evidence(groups, refitted, replace(edges, blur=0.0) if ragged else edges, small)
 
 
-def suspect(groups: Groups) -> bool:
-    """Whether groups, alone or together, differ from what the physics gives by more than noise and solvers leave."""
-    return worst_deviation(groups) > FAR and groups.excess(groups.rest) > max(SMALL, SMALL_NOISE * groups.noise)
+def suspect(groups: Groups, small: float) -> bool:
+    """Whether groups, alone or together, differ from what the physics gives by more than noise, and by more than the
+    ``small`` residual that solvers leave."""
+    return worst_deviation(groups) > FAR and groups.excess(groups.rest) > small
 
 
 def worst_deviation(groups: Groups) -> float:
@@ -97,9 +116,9 @@ def _verdict(
     found: Evidence, problem: Problem, normal: Normalisation | None, rejected: Tensor, drift: list[float] | None
 ) -> Verdict:
     groups, edges = found.refitted, found.edges
-    residual, limit = groups.excess(groups.rest), _limit(groups)
+    residual, limit = groups.excess(groups.rest), max(found.small, _noise_limit(groups))
     cause, text, where = "none", "", None
-    if suspect(groups):
+    if suspect(groups, found.small):
         cause, text, where = name_cause(groups, problem, normal)
     elif drifts(edges):
         moved = float(np.hypot(*edges.drift_px))
@@ -125,9 +144,9 @@ def _verdict(
     )
 
 
-def _limit(groups: Groups) -> float:
-    """The residual that the limits of the deviations come to for the largest group."""
+def _noise_limit(groups: Groups) -> float:
+    """The residual that the limit of the deviations comes to for the largest group."""
     if not len(groups.pixels):
-        return SMALL
+        return 0.0
     most, free = float(groups.pixels.max()), float(groups.free.max())
-    return max(SMALL, groups.noise * float(np.sqrt(FAR * (2 * free) ** 0.5 / most / groups.rest.shape[1])))
+    return groups.noise * float(np.sqrt(FAR * (2 * free) ** 0.5 / most / groups.rest.shape[1]))

@@ -15,8 +15,9 @@ from microtomo.io.atomic import whole_file, writing
 from microtomo.io.kinds import MICROGRAPH_SUFFIXES, NPY, RESULT_ENDINGS, Kind, files_in, format_of, kind_of
 from microtomo.io.recorded import read_image_file
 
+_COMPUTED = tuple(ending for ending in RESULT_ENDINGS if ending != "_LABEL")
 LABEL_ENDINGS = ("_mask", "_LABEL")
-"""Those of them that are label images."""
+"""Ends of names of label images."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,8 @@ def list_micrographs(folder: str | Path, labels: bool = False) -> list[Path]:
         raise MicrotomoError(
             f"{folder}: holds no images ({', '.join(MICROGRAPH_SUFFIXES)}): give the folder with micrographs"
         )
-    if skipped := [path.name for path in files if path not in paths]:
-        what = "images" if labels else "masks, overlays and labels"
-        warnings.warn(f"{folder}: left out {few(skipped)}: {what}", stacklevel=2)
+    if skipped := [] if labels else [path.name for path in files if path.stem.endswith(_COMPUTED)]:
+        warnings.warn(f"{folder}: left out {few(skipped)}, which were computed from images", stacklevel=2)
     stems: dict[str, Path] = {}
     for path in paths:
         if path.stem in stems:

@@ -59,6 +59,11 @@ class LocalPhysics(Protocol):
         """
         ...
 
+    def way_out(self, thickness: Tensor, exit_kev: np.ndarray, weights: np.ndarray) -> Tensor:
+        """Sum (..., e, y, x) of the emission over exit energies (e, b) with such weights; only what takes surroundings
+        as given asks for it."""
+        ...
+
 
 class Spread:
     """Lateral spread around local physics: thickness (..., l, y, x) [nm] to signal (..., e, y, x).

@@ -179,6 +179,8 @@ def _quantiles(radius: np.ndarray) -> np.ndarray:
 
 def _at(energies: np.ndarray, nodes: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Linear interpolation over the logarithm of the energy along the first axis."""
+    if not values.size:  # nothing is buried
+        return np.empty((len(energies), *values.shape[1:]))
     flat = values.reshape(len(nodes), -1)
     columns = [np.interp(np.log(energies), np.log(nodes), column) for column in flat.T]
     return np.stack(columns, axis=1).reshape(len(energies), *values.shape[1:])

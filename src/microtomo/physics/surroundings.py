@@ -1,11 +1,11 @@
 """Lateral spread seen from one pixel: the signal of any films there, given what surrounds it.
 
-In the entry-exit model (:mod:`microtomo.physics.spread`) a pixel's neighbours take part by three sums: what electrons on
-their way out find there, what those on their way down find among the films at a like depth, and how many of the latter
-there are. With the neighbours held, and the pixel's own share taken out of the sums, they are numbers, and the signal
-depends on the pixel's own films alone:
+In the entry-exit model (:mod:`microtomo.physics.spread`) a pixel's neighbours take part by three sums: what electrons
+on their way out find there, what those on their way down find among the films at a like depth, and how many of the
+latter there are. With the neighbours held, and the pixel's own share taken out of the sums, they are numbers, and the
+signal depends on the pixel's own films alone:
 
-    I(d) = eta_top(d) + f(d) D(d) + sum_m n_m(d) A_m,      D = R - eta_top + T_in (W + w T_out),      f = 1 - sum_m n_m B_m
+    I(d) = eta_top(d) + (1 - sum_m n_m(d) B_m) D(d) + sum_m n_m(d) A_m,      D = R - eta_top + T_in (W + w T_out)
 
 W, A_m and B_m are the sums without the pixel, w its own weight in the first, n_m the weights of the depths.
 """
@@ -46,11 +46,11 @@ class _Films:
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What surrounds every pixel of an image, float32 of one estimate (l, y, x) [nm].
+    """What surrounds every pixel of an image, float32, in an ``estimate`` (l, y, x) [nm].
 
-    ``own`` (e, b) are the electrons that leave where they entered, ``around`` (e, y, x) is W, ``among`` and ``shares`` (m, e, y, x) are A_m and B_m; ``beyond`` (e, y, x) the signal
-    with all spread over what these give, which differs from 1 by the diameter of the beam alone. ``estimate`` (l, y, x)
-    [nm] is what they are of.
+    ``own`` (e, b) are the electrons that leave where they entered, ``around`` (e, y, x) is W, ``among`` and ``shares``
+    (m, e, y, x) are A_m and B_m. ``beyond`` (e, y, x) is the signal with all spread over what these give, which differs
+    from 1 by the diameter of the beam alone.
     """
 
     spread: SpreadModel
@@ -115,15 +115,18 @@ class Surroundings:
             deep = films.deep + films.entering * self._own_out(labels)
         per_label = [_rows(values.numpy()[..., 0, :]) for values in (films.top, deep, films.entering)]
         near = np.ascontiguousarray(films.near.numpy()[:, 0].T)  # (L, m)
-        depths, which = np.unique(near, axis=0, return_inverse=True)
-        e = observed.shape[0]
+        depths, which = near[:1], np.zeros(len(near), np.int64)
+        if near.shape[1]:
+            depths, which = np.unique(near, axis=0, return_inverse=True)
+        e, count = observed.shape[0], observed[0].size
         pixels = [_rows(values.reshape(e, -1)) for values in (observed / self.beyond, self.around)]
         buried = [
-            np.ascontiguousarray(values.reshape(len(values), e, -1).transpose(2, 0, 1))
+            np.ascontiguousarray(values.reshape(len(values), e, count).transpose(2, 0, 1))
             for values in (self.among, self.shares)
         ]
-        cost = np.empty((pixels[0].shape[0], len(near)), np.float32)
-        _misfit(*pixels, *buried, *per_label, depths, which.astype(np.int64), 0.5 / noise**2, cost)
+        arrays = (*pixels, *buried, *per_label, np.ascontiguousarray(depths), which.reshape(-1).astype(np.int64))
+        cost = np.empty((len(arrays[0]), len(near)), np.float32)
+        _misfit(arrays, 0.5 / noise**2, cost)
         return cost.reshape(*observed.shape[1:], -1)
 
     def as_typical(self, observed: Tensor, thickness: np.ndarray | None = None) -> Tensor:
@@ -148,7 +151,8 @@ class Surroundings:
     def _own_out(self, thickness: Tensor) -> Tensor:
         """The pixel's own share (e, y, x) of what electrons on their way out find."""
         operator = self.spread.operator
-        return operator.physics.way_out(thickness, operator.kernels.exit_kev, self.own)
+        there: Tensor = operator.physics.way_out(thickness, operator.kernels.exit_kev, self.own)
+        return there
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,11 +208,10 @@ def _rows(values: np.ndarray) -> np.ndarray:
 
 
 @_jit
-def _misfit(
-    observed: np.ndarray, around: np.ndarray, among: np.ndarray, shares: np.ndarray, top: np.ndarray,
-    deep: np.ndarray, into: np.ndarray, depths: np.ndarray, which: np.ndarray, scale: float, cost: np.ndarray,
-) -> None:  # fmt: skip
-    """Cost (p, L) of labels whose films lie at one of ``depths`` (k, m): ``which`` (L,)."""
+def _misfit(arrays: tuple[np.ndarray, ...], scale: float, cost: np.ndarray) -> None:
+    """Cost (p, L) from, in this order: scan and W (p, e); A and B (p, m, e); eta_top, the rest of D and T_in (L, e);
+    the weights of the depths that occur (k, m), and which of these the films of a label lie at (L,)."""
+    observed, around, among, shares, top, deep, into, depths, which = arrays
     pixels, energies = observed.shape
     factor = np.empty((len(depths), energies), np.float32)
     extra = np.empty((len(depths), energies), np.float32)

@@ -123,9 +123,10 @@ def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: 
     make_sample(config, seed, shards[0].split, 0)  # compiles what is compiled
     count, started = 0, time.perf_counter()
     with one_torch_thread():
-        while ((seconds := time.perf_counter() - started) < _FORECAST_S and count < _FORECAST_SAMPLES) or not count:
+        while count == 0 or (count < _FORECAST_SAMPLES and time.perf_counter() - started < _FORECAST_S):
             make_sample(config, seed, shards[0].split, count)
             count += 1
+    seconds = time.perf_counter() - started
     return Forecast(
         path=str(out),
         samples=config.total,

@@ -6,7 +6,7 @@ import csv
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -70,7 +70,7 @@ class RunProgress(Callback):
         self.seconds = time.perf_counter() - self.started
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
-        self.samples += len(trainer.train_dataloader.sampler) * trainer.world_size
+        self.samples += len(cast(Any, trainer.train_dataloader).sampler) * trainer.world_size
         self.rows.append({"epoch": epoch, "samples": self.samples, "seconds": round(self.seconds, 1), **metrics})
         if not trainer.is_global_zero:
             return

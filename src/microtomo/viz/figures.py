@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
@@ -39,11 +39,16 @@ STYLE = {
 }
 
 
-def styled(draw: Any) -> Any:
+_COMPRESSION = 3  # of PNG: half the time of the usual 6, and files 3 % larger
+_P = ParamSpec("_P")
+_Drawn = TypeVar("_Drawn")
+
+
+def styled(draw: Callable[_P, _Drawn]) -> Callable[_P, _Drawn]:
     """Draw a figure in the package's style."""
 
     @wraps(draw)
-    def inside(*args: Any, **kwargs: Any) -> Any:
+    def inside(*args: _P.args, **kwargs: _P.kwargs) -> _Drawn:
         with matplotlib.rc_context(STYLE):
             return draw(*args, **kwargs)
 
@@ -66,8 +71,9 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     for text in figure.findobj(Text):
         if not text.get_text().isprintable():
             text.set_text("\n".join(printable(line) for line in text.get_text().split("\n")))
+    quick: dict[str, Any] = {"pil_kwargs": {"compress_level": _COMPRESSION}} if kind == "png" else {}
     with whole_file(path) as temporary, writing(path):
-        figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12)
+        figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12, **quick)
     return Path(path)
 
 

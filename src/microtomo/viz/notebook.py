@@ -18,7 +18,7 @@ from microtomo.viz.maps import map_names, map_scale, one_map, png
 
 _DPI = 100  # of a figure inline, sharp enough at its own size
 _THUMBNAIL_PX = 128
-_MOST_THUMBNAILS = 3
+_MOST_THUMBNAILS = 3  # side by side in a cell of 600 px
 
 
 class Drawn:
@@ -38,7 +38,8 @@ class Drawn:
 
     def save(self, path: str | Path) -> Path:
         """Write it as .png, .svg or .pdf. Raises MicrotomoError where it cannot be written."""
-        return save_figure(self.figure, path)
+        save_figure(self.figure, path)
+        return Path(path)
 
 
 def plot(
@@ -65,7 +66,7 @@ def html(what: Scan | Reconstruction) -> str:
         step = max(1, max(image.shape) // _THUMBNAIL_PX)
         data = b64encode(png(map_scale(study, name).paint(image[::step, ::step]))).decode()
         style = f"height: {_THUMBNAIL_PX}px; image-rendering: pixelated"
-        caption = escape(name)
+        caption = escape(name if study.scan is None else f"{study.scan.energies_kev[energies // 2]:g} keV")
         pictures.append(
             f'<figure style="display: inline-block; margin: 0 8px 0 0"><img style="{style}" alt="{caption}" '
             f'src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'

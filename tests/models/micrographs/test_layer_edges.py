@@ -18,7 +18,7 @@ def test_exchanged_edges_give_exchanged_answers():
     torch.manual_seed(0)
     network = build_network(Shape.model_validate({"architecture": "layer-edges", "members": 2, "width": 8}))
     features = torch.randn(3, FEATURES)
-    low, high, rest = features.split([EDGE_FEATURES, EDGE_FEATURES, 1], 1)
+    low, high, rest = features.split([EDGE_FEATURES, EDGE_FEATURES, 2], 1)
     out, other = network(features), network(torch.cat([high, low, rest], 1))
     assert out.shape == (3, 2, 2, 2)
     torch.testing.assert_close(out, other.flip(2))
@@ -39,7 +39,7 @@ def test_the_error_is_that_of_the_mixture_of_the_members():
         member[-1].bias.data = torch.tensor([place, 0.0])  # deviation 1
     shift, error = network.shifts(np.zeros(FEATURES, dtype=np.float32))
     np.testing.assert_allclose(shift, [2, 2])
-    np.testing.assert_allclose(error, [np.sqrt(2)] * 2)
+    np.testing.assert_allclose(error, [np.sqrt(2)] * 2, rtol=2e-3)
 
 
 def test_the_weights_that_ship_put_edges_right_that_are_off():

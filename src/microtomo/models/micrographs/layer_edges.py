@@ -9,18 +9,20 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from microtomo.models.architectures import Network, Shape, add_architecture
 from microtomo.models.weights import load_network, shipped_weights
-from microtomo.tem.layers.edge_profiles import EDGE_FEATURES, EdgeErrors, moved, profile_features
+from microtomo.tem.layers.edge_profiles import EDGE_FEATURES, FEATURES, EdgeErrors, moved, profile_features
+from microtomo.tem.layers.orthogonal import Lines
 from microtomo.tem.layers.thickness import measure_layers
 from microtomo.tem.segmentation import Segmentation
 
 NAME = "layer-edges"
 
-_ROUNDS = 3  # of profile and shift: the third moves an edge by less than 0.1 px
-_MOST_LOG_VARIANCE = 6.0  # of an edge's place: deviations from 0.007 to 20 px can be said
-_LEAST_LOG_VARIANCE = -10.0
+_ROUNDS = 2  # of profile and shift, of the whole edges and then of pieces of them
+_PIECE, _STEP = 40, 20  # lines of a piece of an edge, and from one piece to the next
+_LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE = -6.0, 6.0  # of an edge's place: deviations from 0.05 to 20 px can be said
 
 
 class EdgesConfig(Shape):
@@ -41,16 +43,19 @@ class LayerEdges(Network):
         self.config = config
         n = config.width
         self.members = nn.ModuleList(
-            nn.Sequential(nn.Linear(2 * EDGE_FEATURES + 1, n), nn.ReLU(), nn.Linear(n, n), nn.ReLU(), nn.Linear(n, 2))
+            nn.Sequential(nn.Linear(FEATURES, n), nn.ReLU(), nn.Linear(n, n), nn.ReLU(), nn.Linear(n, 2))
             for _ in range(config.members)
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """Shifts and logarithms of their variances."""
-        low, high, rest = torch.split(features, [EDGE_FEATURES, EDGE_FEATURES, 1], 1)
+        low, high, rest = torch.split(features, [EDGE_FEATURES, EDGE_FEATURES, FEATURES - 2 * EDGE_FEATURES], 1)
         both = torch.stack([features, torch.cat([high, low, rest], 1)], 1)
         out = torch.stack([member(both) for member in self.members], 1)
-        return torch.stack([out[..., 0], out[..., 1].clamp(_LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE)], -1)
+        # smooth bounds: a hard one would keep what has gone beyond it from coming back
+        least = _LEAST_LOG_VARIANCE + functional.softplus(out[..., 1] - _LEAST_LOG_VARIANCE)
+        bounded = _MOST_LOG_VARIANCE - functional.softplus(_MOST_LOG_VARIANCE - least)
+        return torch.stack([out[..., 0], bounded], -1)
 
     def shifts(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shift outwards (2,) [px] of the low and the high edge, and its standard error (2,), of features (FEATURES,):
@@ -73,13 +78,40 @@ def refined(image: np.ndarray, segmentation: Segmentation) -> Segmentation:
         if answer.lines is None or answer.used is None:
             return segmentation
         lines, used = answer.lines, answer.used
-        total = np.zeros(2)
         for _ in range(_ROUNDS):
-            shift, error = network.shifts(profile_features(image, lines, used))
-            lines = replace(lines, low=lines.low - shift[0], high=lines.high + shift[1])
-            total += shift
-        levels = moved(levels, answer.lines, used, *total)
+            shift, _ = network.shifts(profile_features(image, lines, used))
+            lines = _widened(lines, shift[0], shift[1])
+        for _ in range(_ROUNDS):
+            lines = _widened(lines, *_local(network, image, lines, used))
+        shift, error = network.shifts(profile_features(image, lines, used))
+        lines = _widened(lines, shift[0], shift[1])
+        levels = moved(levels, answer.lines, used, answer.lines.low - lines.low, lines.high - answer.lines.high)
         errors.append(float(np.hypot(*error)))
     probabilities = np.stack([1 - levels, levels])
     labels = (levels > 0.5).astype(np.uint8)
     return replace(segmentation, labels=labels, probabilities=probabilities, details=EdgeErrors(tuple(errors)))
+
+
+def _widened(lines: Lines, low: np.ndarray, high: np.ndarray) -> Lines:
+    """Lines whose ends lie that much farther outside."""
+    return replace(lines, low=lines.low - low, high=lines.high + high)
+
+
+def _local(network: LayerEdges, image: np.ndarray, lines: Lines, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shifts outwards (k,), (k,) [px] of both ends of each line, from pieces of the edges: what a piece says counts by
+    how well it is known beside how much the pieces differ."""
+    order = np.flatnonzero(used)
+    starts = range(0, max(len(order) - _PIECE, 0) + 1, _STEP)
+    shifts, variances, places = [], [], []
+    for start in starts:
+        piece = np.zeros(len(used), dtype=bool)
+        piece[order[start : start + _PIECE]] = True
+        shift, error = network.shifts(profile_features(image, lines, piece))
+        shifts.append(shift)
+        variances.append(error**2)
+        places.append(float(order[start : start + _PIECE].mean()))
+    found, variance = np.array(shifts), np.array(variances)
+    differ = np.maximum((found**2).mean(0) - variance.mean(0), 0)
+    found = found * differ / (differ + variance)
+    index = np.arange(len(used))
+    return np.interp(index, places, found[:, 0]), np.interp(index, places, found[:, 1])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from microtomo import __version__
 from microtomo.io.atomic import machine
 from microtomo.materials import load_stack
-from microtomo.report.markdown import write_csv, write_markdown
+from microtomo.report.markdown import write_markdown, write_table
 from microtomo.report.page import Cell, Picture, Report, Section, Table, write_report
 from microtomo.reproduce.robustness.trials import STACK, Outcome, Settings, Trial
 from microtomo.seeds import VALIDATION_SEED, Stream
@@ -32,14 +32,15 @@ def write_page(folder: Path, settings: Settings, results: Results) -> Path:
     bars = coverage_table({t: results[t] for t in clean}, symbols)
     verdicts = verdict_table(results)
     for name, table in (("faults", faults), ("coverage", bars), ("verdicts", verdicts)):
-        write_csv(table, folder / "tables" / f"{name}.csv")
+        write_table(table, folder / "tables" / f"{name}.csv")
     figure = save_figure(_figure(results, settings), folder / "figures" / "faults.png")
     sections = [
         Section("Verdicts", _verdict_text(results, settings), verdicts),
         Section("Scores by fault", _FAULTS_TEXT, faults, pictures=[Picture(figure, "Mean IoU by fault.")]),
         Section("Error bars", _COVERAGE_TEXT, bars),
     ]
-    report = Report("Scans as they really come", _lead(settings), sections, f"microtomo {__version__}, {machine()}")
+    footer = f"microtomo {version('microtomo')}, {machine()}. Made by `microtomo reproduce robustness`."
+    report = Report("Scans as they really come", _lead(settings), sections, footer)
     write_markdown(report, folder / "robustness.md")
     return write_report(report, folder / "index.html")
 
@@ -113,8 +114,8 @@ def _lead(settings: Settings) -> str:
         f"Gold under aluminium on silicon, {settings.size} x {settings.size} pixels, 31 energies, {settings.samples} "
         f"scans of each kind; structures, noise and faults are drawn from stream {Stream.ROBUSTNESS.name} of seed "
         f"{settings.seed}. Limits of the verdict were chosen on the same stream of seed {VALIDATION_SEED}; networks "
-        f"are trained and calibrated on streams {Stream.TRAINING.name} and {Stream.CALIBRATION.name} of other seeds. The "
-        "noise level is estimated from each scan."
+        f"are trained and calibrated on streams {Stream.TRAINING.name} and {Stream.CALIBRATION.name} of other seeds. "
+        "The noise level is estimated from each scan."
     )
 
 
@@ -126,7 +127,8 @@ def _figure(results: Results, settings: Settings) -> Figure:
             ScoreBar(fault, _mean([o.miou for t, o in own.items() if t.fault == fault]))
             for fault in _ordered(t.fault for t in own)
         ]
-    return score_figure(groups, title="Mean IoU by fault, over all structures and forward models")
+    figure: Figure = score_figure(groups, title="Mean IoU by fault, over all structures and forward models")
+    return figure
 
 
 def _ordered(values: Iterable[_T]) -> list[_T]:

@@ -18,11 +18,14 @@ COARSE = np.linspace(-1.0, 0.75, 22, dtype=np.float32)
 """Places of the coarse part, in thicknesses of the layer: it shows what a layer consists of."""
 EDGE_FEATURES = len(FINE_PX) + 2 * len(COARSE)
 """Numbers that describe one edge: fine mean, coarse mean, coarse deviation over the lines."""
-FEATURES = 2 * EDGE_FEATURES + 1
-"""Numbers that describe a layer: its low edge, its high edge, and how thick it is."""
+FEATURES = 2 * EDGE_FEATURES + 2
+"""Numbers that describe a layer: its low edge, its high edge, how thick it is, and over how many lines that is known.
+"""
 
+_THINNEST_PX = 1.0  # layer whose profiles are taken
 _LEAST_SPREAD = 1e-6  # of a profile: an image without any contrast has none
 _USUAL_LOG_PX = 2.5  # logarithm of a usual thickness: 12 px
+_USUAL_LOG_LINES = 4.5  # and of a usual number of lines: 90
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def profile_features(image: np.ndarray, lines: Lines, used: np.ndarray) -> np.nd
     the image does not count.
     """
     pixels = np.ascontiguousarray(image, dtype=np.float32)
-    thickness = float((lines.high - lines.low)[used].mean())
+    thickness = max(float((lines.high - lines.low)[used].mean()), _THINNEST_PX)
     parts = []
     for edge, side in ((lines.low[used], -1), (lines.high[used], 1)):
         places = edge[:, None] + side * np.concatenate([FINE_PX, thickness * COARSE])
@@ -53,11 +56,12 @@ def profile_features(image: np.ndarray, lines: Lines, used: np.ndarray) -> np.nd
     shown = np.concatenate([mean[len(FINE_PX) :] for mean, _ in parts])
     middle, spread = float(shown.mean()), max(float(shown.std()), _LEAST_SPREAD)
     columns = [column for mean, rms in parts for column in ((mean - middle) / spread, rms[len(FINE_PX) :] / spread)]
-    return np.concatenate([*columns, [np.log(thickness) - _USUAL_LOG_PX]]).astype(np.float32)
+    size = [np.log(thickness) - _USUAL_LOG_PX, np.log(np.count_nonzero(used)) - _USUAL_LOG_LINES]
+    return np.concatenate([*columns, size]).astype(np.float32)
 
 
-def moved(levels: np.ndarray, lines: Lines, used: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Levels (y, x) whose layer has its edges ``low`` and ``high`` pixels farther outside along the lines' normals.
+def moved(levels: np.ndarray, lines: Lines, used: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Levels (y, x) whose layer has its edges ``low`` and ``high`` (k,) pixels farther outside along the lines.
 
     Between the edges the levels are stretched evenly, beyond them they move with the nearer one; what lies farther from
     the layer than half its thickness, and more than 8 pixels, stays.
@@ -65,16 +69,18 @@ def moved(levels: np.ndarray, lines: Lines, used: np.ndarray, low: float, high: 
     foot, normal = lines.foot[used], lines.normal[used]
     first, last = lines.low[used], lines.high[used]
     thickness = float((last - first).mean())
-    reach = max(0.5 * thickness, 8.0) + abs(low) + abs(high)
+    low, high = low[used], high[used]
+    reach = max(0.5 * thickness, 8.0) + float(np.abs(low).max() + np.abs(high).max())
     y, x = np.mgrid[: levels.shape[0], : levels.shape[1]]
     points = np.stack([y.ravel(), x.ravel()], 1).astype(np.float64)
     distance, nearest = cKDTree(foot).query(points, distance_upper_bound=float(np.abs([first, last]).max()) + reach)
     near = np.flatnonzero(np.isfinite(distance))
     line = nearest[near]
     place = ((points[near] - foot[line]) * normal[line]).sum(1)
-    share = np.clip((place - first[line]) / (last - first)[line], 0, 1)
-    fade = np.clip((reach - np.maximum(first[line] - place, place - last[line])) / (0.5 * reach), 0, 1)
-    shift = fade * (share * high - (1 - share) * low)
+    begin, end = (first - low)[line], (last + high)[line]
+    share = np.clip((place - begin) / np.maximum(end - begin, 1.0), 0, 1)
+    fade = np.clip((reach - np.maximum(begin - place, place - end)) / (0.5 * reach), 0, 1)
+    shift = fade * (share * high[line] - (1 - share) * low[line])
     source = points[near] - shift[:, None] * normal[line]
     out = levels.astype(np.float32).ravel().copy()
     at = source.astype(np.float32)
