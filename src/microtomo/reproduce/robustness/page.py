@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from microtomo import __version__
 from microtomo.io.atomic import machine
 from microtomo.materials import load_stack
 from microtomo.report.markdown import write_csv, write_markdown
@@ -39,7 +39,9 @@ def write_page(folder: Path, settings: Settings, results: Results) -> Path:
         Section("Scores by fault", _FAULTS_TEXT, faults, pictures=[Picture(figure, "Mean IoU by fault.")]),
         Section("Error bars", _COVERAGE_TEXT, bars),
     ]
-    report = Report("Scans as they really come", _lead(settings), sections, f"microtomo {__version__}, {machine()}")
+    report = Report(
+        "Scans as they really come", _lead(settings), sections, f"microtomo {version('microtomo')}, {machine()}"
+    )
     write_markdown(report, folder / "robustness.md")
     return write_report(report, folder / "index.html")
 
