@@ -31,7 +31,7 @@ _LEAST_CERTAINTY = 0.75  # mean probability inside the mask of a layer that the 
 
 _MOST_UNSURE = 0.2  # standard error of where the edges are, over the thickness, as the softness of a map says it
 _MOST_ERROR = 0.044
-"""The same as a method says it, of layer-unet: of 200 images of seed 900, for validation (``benchmarks/layers.py``), 126
+"""The same as a method says it, of layer-unet. Of 200 images of seed 900, for validation (``benchmarks/layers.py``) 126
 have less, one of them with a thickness that is more than 10 % off; with 0.0525 140, of which three are."""
 
 EDGE_SHARE = 0.6
