@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from microtomo.cli.say import say
+
 if TYPE_CHECKING:
     from microtomo.io.verification import Verdict
 
@@ -24,7 +26,6 @@ def verify(
     Leaves with exit code 1 where one is damaged, cannot be read, or is missing from a data set.
     """
     from microtomo.cli.progress import progress
-    from microtomo.cli.say import say
     from microtomo.io.verification import files_of, verdict_of
 
     files = [file for place in places for file in files_of(place)]
