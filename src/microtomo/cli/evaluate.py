@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.say import console, say
+from microtomo.cli.say import console, say, tell
 
 if TYPE_CHECKING:
     from microtomo.scan import Reconstruction
@@ -58,9 +58,9 @@ def evaluate(
     rec = read_reconstruction(reconstruction)
     if truth is None:
         truth = reconstruction
-        _check_truth(truth, "give the simulated scan, or maps of the thickness: microtomo evaluate OUT.h5 TRUTH")
+        _check_truth(truth)
     elif truth.is_file() and kind_of(truth) is Kind.RECONSTRUCTION:
-        _check_truth(truth, "a reconstruction is no truth: compare two with `microtomo compare A.h5 B.h5`")
+        _tell_of_reconstruction(truth)
     known = read_truth(truth)
     with naming(truth):
         scores = score(rec, known).as_dict()
@@ -70,14 +70,22 @@ def evaluate(
         _show(scores, rec)
 
 
-def _check_truth(file: Path, advice: str) -> None:
+def _check_truth(file: Path) -> None:
     """Raise MicrotomoError for a reconstruction that holds no truth."""
     from microtomo.errors import MicrotomoError
     from microtomo.io.nexus import TRUTH, open_nexus
 
     with open_nexus(file) as (_, entry):
         if entry is None or entry.data(TRUTH) is None:
-            raise MicrotomoError(f"{file}: holds no true thickness: {advice}")
+            raise MicrotomoError(f"{file}: holds no true thickness: give the simulated scan, or maps of the thickness")
+
+
+def _tell_of_reconstruction(file: Path) -> None:
+    from microtomo.io.nexus import TRUTH, open_nexus
+
+    with open_nexus(file) as (_, entry):
+        if entry is not None and entry.data(TRUTH) is None:
+            tell(f"note: {file} is a reconstruction and no truth: `microtomo compare A.h5 B.h5` compares two")
 
 
 def _plain(value: Any) -> Any:

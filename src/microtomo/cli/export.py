@@ -75,8 +75,6 @@ Jobs = dict[str, "Callable[[Path], object]"]
 
 
 def _maps(study: Study) -> Jobs:
-    from functools import partial
-
     from microtomo.io.arrays import to_numpy
     from microtomo.io.imagej import write_imagej
 

@@ -99,6 +99,12 @@ def import_(
         say(json.dumps({"output": str(output), "report": page and str(page), **_summary(imported, scan)}))
     else:
         say(f"{_line(imported)}; written to {output}")
+    _tell_about(imported, scan)
+    if page is not None:
+        tell(f"quality page: {page}")
+
+
+def _tell_about(imported: Imported, scan: Scan) -> None:
     tell(f"energies: {', '.join(f'{e:g}' for e in scan.energies_kev)} keV")
     if scan.shape != imported.scan.shape:
         tell(f"region of interest: {scan.shape[1]} x {scan.shape[2]} pixels")
@@ -107,8 +113,6 @@ def import_(
     for finding in imported.findings:
         tell(f"{'warning' if finding.grave else 'note'}: {finding.text}")
     tell(imported.summary)
-    if page is not None:
-        tell(f"quality page: {page}")
 
 
 def _check_numbers(pixel_nm: float | None, dark: float | None) -> None:

@@ -83,7 +83,7 @@ def _images(task: Task, methods: list[Method], samples: int, seed: int, as_json:
 
     entries = run_all(task, methods, samples, seed, report)
     if as_json:
-        say(in_json(entries, samples, seed, machine()))
+        say(*in_json(entries, samples, seed, machine()).splitlines())
         return
     shown = console(118)
     if entries:

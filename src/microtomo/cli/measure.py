@@ -35,6 +35,11 @@ measure = typer.Typer(
     help="Measure what is on micrographs: tables with units, a summary and a picture.",
 )
 
+_FLAGS = (
+    ("force", "--force", "Write over files that are there already."),
+    ("as_json", "--json", "Print the summary as JSON."),
+)
+
 
 def measurements() -> typer.Typer:
     """The sub-commands, made from the registry."""
@@ -97,10 +102,8 @@ def _parameters(known: Measurement, segmenters: str) -> list[Parameter]:
         parameters.append(
             Parameter(p.name, Parameter.KEYWORD_ONLY, default=p.default, annotation=Annotated[kind, info])
         )
-    force = typer.Option("--force", help="Write over files that are there already.")
-    parameters.append(_parameter("force", bool, force, False))
-    info = typer.Option("--json", help="Print the summary as JSON.")
-    parameters.append(_parameter("as_json", bool, info, False))
+    for name, flag, says in _FLAGS:
+        parameters.append(_parameter(name, bool, typer.Option(flag, help=says), False))
     return parameters
 
 

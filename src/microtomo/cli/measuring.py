@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from microtomo.cli.followed import followed
 from microtomo.cli.measured_parts import Part, parts_of
-from microtomo.cli.say import say, tell
+from microtomo.cli.say import tell
 
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
@@ -43,15 +43,14 @@ def run(
 ) -> None:
     """Measure an image, or all of a folder, and write tables, pictures and the page."""
     from microtomo import __version__
-    from microtomo.cli.options import new_file, parse_setting
+    from microtomo.cli.options import new_files, parse_setting
     from microtomo.cli.progress import each_of, resumable
     from microtomo.errors import MicrotomoError
 
     tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
     folder = image.is_dir()
     outputs = [*tables.values(), None if folder else picture, histogram, tracks, report]
-    for target in filter(None, outputs):
-        new_file(target, force)
+    new_files(outputs, force)
     files = _files(known, image, mask, method, outputs)
     options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
     drawn = {"picture": picture and str(picture), "page": report is not None}
@@ -154,7 +153,7 @@ def _conclude(
             sizes, unit = total
             save_figure(distribution_figure(sizes, known.distribution, unit, f"{known.name}, whole ones"), drawn)
         elif histogram is not None:
-            say(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of", err=True)
+            tell(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of")
         if report is not None:
             images = [Shown(part.name, part.summary, part.sentence, part.picture) for part in parts]
             sentence = "" if total is None else _total_sentence(*total)

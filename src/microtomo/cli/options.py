@@ -106,6 +106,13 @@ def new_file(path: Path, force: bool, suffixes: Sequence[str] = (), what: str = 
         raise MicrotomoError(f"{path}: is there already: add --force to write over it, or choose another name")
 
 
+def new_files(paths: Sequence[Path | None], force: bool) -> None:
+    """The same for all outputs that are asked for."""
+    for path in paths:
+        if path is not None:
+            new_file(path, force)
+
+
 def read_mask_of(mask: Path | None) -> Any:
     """The mask (y, x) of a file, True where it is not 0; None without one."""
     if mask is None:

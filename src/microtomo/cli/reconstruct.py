@@ -84,6 +84,7 @@ def reconstruct(
 
     from microtomo.cli.progress import prepare_for
     from microtomo.inverse.batches import scans_of
+    from microtomo.io.atomic import check_output
 
     _check_device(device)
     given = {"energies_kev": given_energies, "pixel_nm": pixel_nm, "stack": stack, "forward": forward}
@@ -95,6 +96,7 @@ def reconstruct(
     }  # fmt: skip
     paths, many = scans_of(scans), _to_folder(scans, output)
     if not many:
+        check_output(output, paths)
         new_file(output, force, HDF5_SUFFIXES, "a reconstruction")
     prepare_for(paths[0], given)
     if many:

@@ -24,6 +24,7 @@ _EXPLAINED = 0.9  # of the excess: what explains less is no cause
 _ROUGHLY = 0.8  # of the excess, by an energy offset: to first order in the thickness
 _OFFSETS_KEV = np.linspace(-1, 1, 41)
 _FEWEST_ENERGIES = 6  # for a course over the energies
+_EVERYWHERE = 0.6  # of the pixels in groups: what fewer show is no gain
 _ROUGH = 0.5  # share of a common gain that no straight line over the energies has
 _FAR = 6.0  # standard deviations of a group that the physics does not explain
 _ALONE = 0.6  # of the image: a thing that lies somewhere is smaller
@@ -44,9 +45,10 @@ def name_cause(groups: Groups, problem: Problem, normal: Normalisation | None) -
 
     left = f"like answers leave {groups.excess(groups.rest):.2%} after their noise"
     common, gain = _without_common(groups)
+    everywhere = np.average(groups.deviations > _FAR, weights=groups.pixels) > _EVERYWHERE
     offset, kev = _without_offset(groups, problem)
     found: list[Suspect] = [
-        (explained(common), _gain_kind(gain), f"{left}, the same in all regions at every energy"),
+        (explained(common) * everywhere, _gain_kind(gain), f"{left}, the same in all regions at every energy"),
         (explained(offset), "energy offset", f"{left}, as if the beam had {kev:+.2f} keV more than is said"),
     ]
     if max(found)[0] < _EXPLAINED or (normal is not None and normal.state != "uncertain"):

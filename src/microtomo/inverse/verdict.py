@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.ndimage import median_filter
 from torch import Tensor
 
 from microtomo.acquisition.normalisation import Normalisation
@@ -14,7 +15,7 @@ from microtomo.inverse.drift import drifts
 from microtomo.inverse.edges import Edges, measure_edges
 from microtomo.inverse.misfit import NOISE_FLOOR
 from microtomo.inverse.problem import Estimate, Problem
-from microtomo.inverse.residuals import Groups, group_residuals
+from microtomo.inverse.residuals import Groups, group_residuals, inner_pixels
 from microtomo.inverse.screening import Screened
 from microtomo.inverse.suspects import name_cause, refit
 from microtomo.scan import Verdict
@@ -24,6 +25,7 @@ FAR = 6.0
 SMALL, SMALL_NOISE = 2e-4, 0.01
 """Residual that no verdict rests on, relative and in units of the noise: solvers leave as much where levels are merged
 (validation scans)."""
+_RAGGED, _WINDOW = 0.4, 5  # share of pixels like their neighbours below which answers hold noise; pixels a side
 _BLUR, _BLUR_FAR = 0.2, 10.0  # share of the neighbours, and its standard deviations
 
 GAIN_ERRORS = 2.0
@@ -76,15 +78,24 @@ def verdicts_of(
 
 def evidence(observed: Tensor, thickness: Tensor, problem: Problem, noise: float, gain_error: float = 0.0) -> Evidence:
     """What a scan (e, y, x) of that relative noise level leaves at thickness (l, y, x) [nm]; all of it may be off by
-    ``gain_error``, relative, at each energy."""
+    ``gain_error``, relative, at each energy.
+
+    A method that takes each pixel for itself fits its noise, too: like answers then have like noise, and groups of them
+    say nothing. The median over the pixels around takes the place of such answers.
+    """
     noise = max(noise, NOISE_FLOOR)
+    ragged = float(inner_pixels(thickness.double().cpu().numpy(), problem).mean()) < _RAGGED
+    if ragged:
+        smooth = median_filter(thickness.cpu().numpy(), (1, _WINDOW, _WINDOW), mode="nearest")
+        thickness = torch.from_numpy(smooth).to(thickness)
     model = problem.forward.image(thickness)
     residual = (observed / model - 1).cpu().numpy()
     groups = group_residuals(residual, observed, thickness, problem, noise)
     edges = measure_edges(residual, model.cpu().numpy(), ~groups.inner, noise)
     small = max(SMALL, SMALL_NOISE * noise, GAIN_ERRORS * gain_error)
     refitted = refit(groups, problem.forward) if suspect(groups, small) else groups
-    return Evidence(groups, refitted, edges, small)
+    # a median rounds corners, which looks like a blur
+    return Evidence(groups, refitted, replace(edges, blur=0.0) if ragged else edges, small)
 
 
 def suspect(groups: Groups, small: float) -> bool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import lzma
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,7 +101,7 @@ def reading_bytes(path: Path) -> Iterator[None]:
     """Turn the errors of a damaged or missing file into one MicrotomoError sentence, whatever library reads it."""
     try:
         yield
-    except MicrotomoError:
+    except (MicrotomoError, MemoryError):
         raise
     except OSError as error:
         raise MicrotomoError(f"{path}: cannot be read ({error.strerror or error}): check the path") from error
@@ -119,7 +117,7 @@ def reading_arrays(path: Path) -> Iterator[None]:
     with reading_bytes(path):
         try:
             yield
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError) as error:
+        except zipfile.BadZipFile as error:
             raise MicrotomoError(f"{path}: is no .npz archive or cut off ({error}): {EXPORT_AGAIN}") from error
         except ValueError as error:
             if "allow_pickle" not in str(error) and "Python objects" not in str(error):

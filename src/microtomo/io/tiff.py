@@ -144,14 +144,6 @@ def _reading(path: Path) -> Iterator[None]:
                 f'{path}: is compressed in a way that needs imagecodecs: pip install "microtomo[io]", or save it '
                 "without compression"
             ) from error
-        except (OSError, EOFError, KeyError, IndexError, MemoryError):
-            raise
-        except Exception as error:  # decoders and readers of tags fail in every way on damaged files
-            raise MicrotomoError(f"{path}: is damaged or cut off ({_first(error)}): {EXPORT_AGAIN}") from error
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _size(image: np.ndarray) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from microtomo.errors import MicrotomoError
 from microtomo.study import Study
 from microtomo.viz import scan_figures
@@ -24,8 +22,9 @@ def figures_of(study: Study) -> list[str]:
 
 def study_figure(
     name: str, study: Study, title: str, pixel: tuple[int, int] | None = None, row: int | None = None
-) -> Figure:
-    """One of :data:`FIGURES`; ``pixel`` (y, x) is that of the spectrum, ``row`` that of the section, else the middle.
+) -> Any:
+    """The Matplotlib figure of one of :data:`FIGURES`; ``pixel`` (y, x) is that of the spectrum, ``row`` that of the
+    section, else the middle.
 
     Raises MicrotomoError where the study has none of that name.
     """

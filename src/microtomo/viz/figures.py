@@ -39,6 +39,7 @@ STYLE = {
 }
 
 
+_COMPRESSION = 3  # of PNG: half the time of the usual 6, and files 3 % larger
 _P = ParamSpec("_P")
 _Drawn = TypeVar("_Drawn")
 
@@ -70,8 +71,9 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     for text in figure.findobj(Text):
         if not text.get_text().isprintable():
             text.set_text("\n".join(printable(line) for line in text.get_text().split("\n")))
+    quick: dict[str, Any] = {"pil_kwargs": {"compress_level": _COMPRESSION}} if kind == "png" else {}
     with whole_file(path) as temporary, writing(path):
-        figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12)
+        figure.savefig(temporary, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12, **quick)
     return Path(path)
 
 

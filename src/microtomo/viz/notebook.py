@@ -38,7 +38,8 @@ class Drawn:
 
     def save(self, path: str | Path) -> Path:
         """Write it as .png, .svg or .pdf. Raises MicrotomoError where it cannot be written."""
-        return save_figure(self.figure, path)
+        save_figure(self.figure, path)
+        return Path(path)
 
 
 def plot(

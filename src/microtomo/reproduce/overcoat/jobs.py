@@ -33,7 +33,7 @@ from microtomo.training.images import LabelledImages
 from microtomo.training.layer_regression import RegressionSamples
 from microtomo.training.task import load_run
 
-_BATCH = 4  # images a step; the paper names no number
+_BATCH = 4  # images a step, as in the paper
 _EPOCHS = 4  # between which training is saved
 _SECONDS = 0.02  # a sample of 96 x 96 pixels, about
 

@@ -58,6 +58,7 @@ def _wrong_lines(layer: Layer, chosen: np.ndarray, rng: np.random.Generator) -> 
     waves = []
     for _ in range(2):
         wave = gaussian_filter1d(rng.standard_normal(len(v)), rng.uniform(3, 30))
+        wave -= wave.mean()
         waves.append(wave / wave.std() * rng.uniform(0, min(_WAVY_PX, _WAVY_SHARE * thickness)))
     first, last = low - off[0] + waves[0], high + off[1] + waves[1]
     last = np.maximum(last, first + 1)
