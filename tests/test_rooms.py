@@ -13,8 +13,8 @@ import microtomo
 
 PACKAGE = Path(microtomo.__file__).parent
 GROUND = (
-    *("errors", "elements", "seeds", "detectors", "materials", "settings"),
-    *("scan", "study", "voxels", "metrics", "registry"),
+    *("errors", "inputs", "elements", "seeds", "detectors", "materials", "settings"),
+    *("scan", "study", "voxels", "metrics", "discovery", "registry"),
 )
 ROOMS = (
     *("io", "physics", "simulate", "acquisition", "inverse", "solvers", "tem", "models"),

@@ -6,19 +6,25 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib import import_module
 from inspect import Parameter, signature
 from pathlib import Path
-from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any, Literal
 
+from microtomo.discovery import discover
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.settings import checked_options
 
 if TYPE_CHECKING:
     import numpy as np
 
-ROOMS = ("microtomo.inverse", "microtomo.solvers", "microtomo.tem", "microtomo.models")
-"""Packages that are searched for modules in which tasks, methods and measurements register themselves."""
+ROOMS = {
+    "micrograph": ("microtomo.tem", "microtomo.models.micrographs"),
+    "scan": ("microtomo.inverse", "microtomo.solvers", "microtomo.models"),
+}
+"""Packages whose modules register tasks, methods and measurements, by input: the physics takes seconds to import."""
+
+DEFAULT_FORWARD = "transport"
+"""The forward model of scans that name none, and of every verb that is not told another."""
 
 SCORES = Path(__file__).parent / "weights"
 """Folder of measured scores: ``scores-TASK.json`` is what ``microtomo evaluate --all --json`` printed for a release."""
@@ -108,7 +114,11 @@ class Method:
         """Names of its settings: the keyword-only parameters of ``run``."""
         return [p.name for p in _settings(self.run)]
 
-    def ready(self, forward: str = "published") -> bool:
+    def checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options, checked; see :func:`microtomo.settings.checked_options`."""
+        return checked_options(f"method {self.name}", _settings(self.run), options)
+
+    def ready(self, forward: str = DEFAULT_FORWARD) -> bool:
         """Whether it runs straight after installation, for scans of that forward model."""
         try:
             return self.weights is None or bool(self.weights(forward))
@@ -125,12 +135,11 @@ class Measurement:
     """A registered measurement: numbers that follow from a segmented micrograph.
 
     ``run(image, segmentation, pixel_nm, **settings)`` gives a :class:`microtomo.tem.measurement.Measured` with the
-    named ``tables``, the first of which is the result. With ``from_labels`` the labels alone suffice, so that a label
-    image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
-    first column of every table, also for one image. ``distribution`` names the length whose distribution on all images
-    is drawn, "" for none: the result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
-    ``chart``: columns that a page shows, the first over dates with an interval from the second to the third.
-    """
+    named ``tables``, the first of which is the result. ``from_labels``: a label image may stand in for the image, not
+    only come beside it. ``names_image`` puts the image's name in the first column of every table, also for one image.
+    ``distribution``: the length whose distribution on all images is drawn, "" for none: columns NAME_px and NAME_nm
+    (may be empty) where ``border`` is 0. ``followed``: whether rows can be followed over frames, by columns x, y and
+    diameter_px. ``chart``: columns that a page shows, the first over dates, the others its interval."""
 
     name: str
     task: str
@@ -140,6 +149,7 @@ class Measurement:
     from_labels: bool = False
     names_image: bool = True
     distribution: str = ""
+    followed: bool = False
     chart: tuple[str, ...] = ()
 
     @property
@@ -152,7 +162,6 @@ _Run = Callable[..., Any]
 _TASKS: dict[str, Task] = {}
 _METHODS: dict[str, Method] = {}
 _MEASUREMENTS: dict[str, Measurement] = {}
-_SEARCHED: dict[str, tuple[str, ...]] = {}
 
 
 def add_task(task: Task) -> Task:
@@ -171,10 +180,8 @@ def register(
     published: Published | None = None,
     weights: Callable[[str], Path] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator that adds a method under ``name``; the first line of its docstring is its summary.
-
-    Raises MicrotomoError for a name that is taken and for a method without a docstring.
-    """
+    """Decorator that adds a method under ``name``; the first line of its docstring is its summary. Raises
+    MicrotomoError for a name that is taken and for a method without a docstring."""
 
     def add(run: Callable[..., Any]) -> Callable[..., Any]:
         if name in _METHODS:
@@ -186,11 +193,9 @@ def register(
 
 
 def measurement(name: str, *, task: str, tables: Sequence[str] = (), **more: Any) -> Callable[[_Run], _Run]:
-    """Decorator that adds a :class:`Measurement` under ``name``; ``tables``: (name,) if none; ``more``: its fields.
-
-    Its keyword-only parameters become options of ``microtomo measure NAME``, with the help of ``Annotated[type,
-    "help"]``. Raises MicrotomoError for a name that is taken and without a docstring.
-    """
+    """Decorator that adds a :class:`Measurement` under ``name``; ``tables``: (name,) if none; ``more``: its fields. Its
+    keyword-only parameters become options of ``microtomo measure NAME``, with the help of ``Annotated[type, "help"]``.
+    Raises MicrotomoError for a name that is taken and without a docstring."""
 
     def add(run: Callable[..., Any]) -> Callable[..., Any]:
         if name in _MEASUREMENTS:
@@ -204,36 +209,33 @@ def measurement(name: str, *, task: str, tables: Sequence[str] = (), **more: Any
 
 def list_tasks(input: str | None = None) -> list[Task]:
     """Tasks by name; ``input`` (scan or micrograph) narrows to those of one kind of data."""
-    _search()
+    _search(input)
     return [t for _, t in sorted(_TASKS.items()) if input in (None, t.input)]
 
 
 def list_methods(pattern: str = "*", task: str | None = None, input: str | None = None) -> list[Method]:
     """Methods whose name matches a wildcard, by name; ``task`` and ``input`` (scan or micrograph) narrow the list."""
-    _search()
+    _search(_TASKS[task].input if task and task in _searched(_TASKS, task) else input)
     chosen = [m for n, m in sorted(_METHODS.items()) if fnmatchcase(n, pattern) and task in (None, m.task)]
     return [m for m in chosen if input is None or get_task(m.task).input == input]
 
 
 def list_measurements(task: str | None = None) -> list[Measurement]:
     """Measurements by name; ``task`` narrows to one."""
-    _search()
+    _search("micrograph")
     return [m for _, m in sorted(_MEASUREMENTS.items()) if task in (None, m.task)]
 
 
 def get_task(name: str) -> Task:
     """The task of that name. Raises MicrotomoError with the nearest names when there is none."""
-    _search()
-    if name not in _TASKS:
+    if name not in _searched(_TASKS, name):
         raise MicrotomoError(f"unknown task {name!r}; {nearest(name, list(_TASKS))}")
     return _TASKS[name]
 
 
 def get_method(name: str, task: str | None = None) -> Method:
-    """The method of that name. Raises MicrotomoError with the nearest names when there is none, and where it is for
-    another than the given task."""
-    _search()
-    if name not in _METHODS:
+    """The method of that name. Raises MicrotomoError with the nearest names for none, and for one of another task."""
+    if name not in _searched(_METHODS, name):
         raise MicrotomoError(f"unknown method {name!r}; {nearest(name, list(_METHODS))} (see `microtomo models`)")
     method = _METHODS[name]
     if task not in (None, method.task):
@@ -244,8 +246,7 @@ def get_method(name: str, task: str | None = None) -> Method:
 
 def get_measurement(name: str) -> Measurement:
     """The measurement of that name. Raises MicrotomoError with the nearest names when there is none."""
-    _search()
-    if name not in _MEASUREMENTS:
+    if name not in _searched(_MEASUREMENTS, name):
         raise MicrotomoError(f"cannot measure {name!r}; {nearest(name, list(_MEASUREMENTS))}")
     return _MEASUREMENTS[name]
 
@@ -257,11 +258,9 @@ def known_scores(task: str, trial: str | None = None) -> dict[str, float]:
     return {e["method"]: e.get("scores", e)[known.metric.key] for e in entries if e["trial"] == (trial or known.trial)}
 
 
-def best_shipped(task: str, forward: str = "published") -> Method:
-    """The method to use where none is named: of those that run straight after installation, the best by its score.
-
-    Methods without a measured score come after all others. Raises MicrotomoError where no method is ready.
-    """
+def best_shipped(task: str, forward: str = DEFAULT_FORWARD) -> Method:
+    """The method to use where none is named: of those that run straight after installation, the best by its score,
+    last what has none. Raises MicrotomoError where no method is ready."""
     scores = known_scores(task)
     ready = [m for m in list_methods(task=task) if m.ready(forward)]
     if not ready:
@@ -269,25 +268,16 @@ def best_shipped(task: str, forward: str = "published") -> Method:
     return max(ready, key=lambda m: scores.get(m.name, -1.0))
 
 
-def discover(package: str) -> None:
-    """Import every module of a package, so that what registers itself there is known; again when its path has grown."""
-    root = import_module(package)
-    places = tuple(root.__path__)
-    before = _SEARCHED.get(package)
-    if before == places:
-        return
-    _SEARCHED[package] = places  # at once: what is imported may ask for what is registered
-    try:
-        for module in walk_packages(places, f"{package}."):
-            import_module(module.name)
-    except BaseException:
-        _SEARCHED[package] = before or ()
-        raise
+def _search(input: str | None = None) -> None:
+    for kind, rooms in ROOMS.items():
+        for room in rooms if input in (None, kind) else ():
+            discover(room)
 
 
-def _search() -> None:
-    for room in ROOMS:
-        discover(room)
+def _searched(table: dict[str, Any], name: str) -> dict[str, Any]:
+    if name not in table:
+        _search()
+    return table
 
 
 def _summary(kind: str, name: str, run: Callable[..., Any]) -> str:

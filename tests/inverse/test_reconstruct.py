@@ -80,7 +80,7 @@ def test_what_the_scan_knows_is_used_and_kept():
     assert (found.forward, found.pixel_nm, found.stack, found.method) == ("published", 4, STACK, "likelihood")
     assert found.history["seed"] == 5
     assert found.seconds > 0
-    assert likelihood(scan.data).forward == "material"
+    assert likelihood(scan.data).forward == "transport"
     assert likelihood(scan, forward="material").forward == "material"
     assert likelihood(scan, iterations=3).history["options"] == {"iterations": 3}
 

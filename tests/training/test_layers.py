@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from microtomo.tem.layers.training_images import overcoat_images
+from microtomo.tem.layers.training_images import overcoat_images, oxide_images
 from microtomo.training import run as running
+from microtomo.training.images import LabelledImages
 from microtomo.training.layers import LayerTraining, coverage_loss
 from microtomo.training.run import run_training
 from microtomo.training.task import load_run
@@ -36,9 +37,32 @@ def test_samples_are_those_of_the_overcoats_by_number():
     np.testing.assert_array_equal(target.numpy(), share)
 
 
-@pytest.mark.parametrize("name", ["layer-segnet", "layer-deeplab"])
+def test_samples_of_oxides_stand_upright():
+    task = LayerTraining(load_run("layer-unet", None, [*SMALL, "seed=5", "data.scene=oxide"]))
+    image, target = task.samples(0)[0][1]
+    pixels, share = oxide_images(5, 3).pair(1)
+    np.testing.assert_array_equal(image[0].numpy(), pixels)
+    assert target.shape == (128, 128)
+    # the coating is on top: its edge, the first row of the oxide, lies above the middle of what is below
+    rows = np.flatnonzero(share.any(1))
+    assert 0 < rows[0] < 0.8 * 128
+
+
+def test_images_that_stand_upright_are_only_mirrored():
+    ramp = np.float32(np.add.outer(10 * np.arange(32), np.arange(32)))
+    labels = (ramp > 100).astype(np.uint8)
+    small = [*SMALL[:1], "data.synthetic=0", "data.crop=32", "data.upright=true", "data.inversion=0", "data.zoomed=0",
+             "data.contrast=0", "data.brightness=0", "data.validation=0"]  # fmt: skip
+    task = LayerTraining(load_run("layer-unet", None, small), LabelledImages([ramp], [labels]))
+    samples, numbers = task.samples(0)
+    seen = {tuple(np.sign(np.diff(samples[i][0][0].numpy().mean(1)))[:1]) for i in numbers[:20]}
+    assert seen == {(1.0,)}  # never upside down
+
+
+@pytest.mark.parametrize("name", ["layer-segnet", "layer-deeplab", "layer-nasnet"])
 def test_every_network_for_layers_is_trained_alike(name):
     small = {"layer-segnet": ["network.sizes=[4]", "network.depths=[1]"], "layer-deeplab": ["network.width=4"]}
+    small["layer-nasnet"] = ["network.filters=4", "network.checkpointing=true"]
     config = load_run(name, None, [*SMALL[1:], *small[name]])
     assert isinstance(config.data, type(load_run("layer-unet").data))
 
@@ -61,4 +85,4 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
 
 def test_the_recipe_is_understood():
     config = load_run("layer-unet", Path(__file__).parents[2] / "recipes" / "layer-unet.toml")
-    assert (config.data.crop, config.data.synthetic, config.optimiser.batch, config.dice) == (176, 3000, 5, 0.2)
+    assert (config.data.crop, config.data.synthetic, config.optimiser.batch, config.dice) == (256, 4000, 4, 0.2)

@@ -12,7 +12,8 @@ from microtomo.inverse.edges import Edges, measure_edges
 from microtomo.inverse.misfit import NOISE_FLOOR
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.inverse.residuals import inner_pixels
-from microtomo.inverse.spread import Corrected, Run
+from microtomo.inverse.spread import Corrected
+from microtomo.inverse.spread_rounds import Solver
 from microtomo.simulate.microscope import shifted
 
 DRIFT_PX, DRIFT_FAR = 0.2, 10.0
@@ -36,7 +37,7 @@ def drifts(edges: Edges) -> bool:
     return edges.drift_deviations > DRIFT_FAR and float(np.hypot(*edges.drift_px)) > DRIFT_PX
 
 
-def undo_drift(run: Run, done: Corrected, problem: Problem) -> Corrected:
+def undo_drift(run: Solver, done: Corrected, problem: Problem) -> Corrected:
     """The same scans (n, e, y, x) solved as if nothing had moved, where something did.
 
     The images stay as they were recorded, and the solution as sharp as it is: what a shift does to the re-simulated

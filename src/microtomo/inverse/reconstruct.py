@@ -11,23 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError
 from microtomo.inverse.drift import DRIFT, undo_drift
+from microtomo.inverse.masking import fill_left_out
 from microtomo.inverse.misfit import Grid
 from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
 from microtomo.inverse.problem import Problem
 from microtomo.inverse.screening import screen
-from microtomo.inverse.spread import Corrected, Run, run_with_spread
+from microtomo.inverse.spread import Corrected, run_with_spread
+from microtomo.inverse.spread_rounds import Solver
 from microtomo.inverse.status import chi_square_of, status_of
 from microtomo.inverse.verdict import verdicts_of
 from microtomo.materials import Stack, load_stack
-from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
+from microtomo.physics.forward import ForwardModel, forward_model
 from microtomo.physics.spread_model import GivenSpread, SpreadModel, spread_around
-from microtomo.registry import Method, get_method, get_task
-from microtomo.scan import Array, Reconstruction, Scan, as_tensor, like
+from microtomo.registry import DEFAULT_FORWARD, get_method, get_task
+from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
 from microtomo.voxels import RULES, default_depth
 
+_RAW = "looks like raw counts: run `microtomo import` on the images first"
+_MOST_SIGNAL = 20.0  # over substrate: no material reaches it, counts of a detector do
 _FEWEST = 6  # energies that the noise estimate needs
 
 
@@ -64,8 +68,8 @@ def reconstruct(
         the scan says itself.
     spread, beam_fwhm_nm
         Lateral spread of the electrons, as :func:`microtomo.physics.spread_model.spread_around` takes it, and diameter
-        of the beam: solves again and again what the spread is corrected for, a dozen times at most. The history says
-        how that went.
+        of the beam: solves again and again, a dozen times or so, with what surrounds every pixel. The history says how
+        that went.
     as_is
         Take the scan as it stands: check no normalisation, reject no hot or dead value, undo no drift. The verdict is
         given all the same.
@@ -80,17 +84,18 @@ def reconstruct(
     Raises
     ------
     MicrotomoError
-        For NaN, negative or not normalised signals, energies that do not fit, unknown methods, options, forward models,
-        and for a spread whose kernels cannot be had, or of a scan that does not say its pixel size.
+        For NaN (but where a pixel has it at every energy, which is left out), negative or not normalised signals,
+        energies that do not fit, unknown methods, options, forward models, and for a spread whose kernels cannot be
+        had, or of a scan that does not say its pixel size.
     """
     chosen = get_method(method)
     if get_task(chosen.task).input != "scan":
         raise MicrotomoError(f"method {method} is for task {chosen.task}, not for scans: use `microtomo segment`")
-    _check_options(chosen, options)
+    options = chosen.checked(options)
     if spread is not None and not isinstance(scan, Scan):
         raise MicrotomoError("an array has no pixel size, which lateral spread needs: give a Scan with one")
     scan, problem_stack = _complete(scan, stack, energies_kev)
-    model = forward_model(forward or contrast or scan.forward or DEFAULT, problem_stack)
+    model = forward_model(forward or contrast or scan.forward or DEFAULT_FORWARD, problem_stack)
     if not model.local:
         raise MicrotomoError(
             f"method {method} takes each pixel's spectrum as that pixel's own, but in forward model {model.name} "
@@ -99,14 +104,9 @@ def reconstruct(
     if rule not in RULES:
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
     noise = _checked_noise(noise, scan)
-    data = as_tensor(scan.data).detach()
-    if device is not None:
-        try:
-            data = data.to(device)
-        except (RuntimeError, AssertionError):
-            raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
-    _check_signal(data)
-    batch = (data if data.ndim == 4 else data[None]).float()
+    data = _on(device, as_tensor(scan.data).detach())
+    batch, left_out = fill_left_out((data if data.ndim == 4 else data[None]).float())
+    _check_signal(batch)
     level = torch.full((len(batch),), noise) if noise is not None else estimate_noise(batch, model)
     _check_normalised(batch, model, level)
     depth = default_depth(problem_stack, voxel_nm)
@@ -115,22 +115,24 @@ def reconstruct(
     with torch.inference_mode():
         screened = screen(batch, model, level, given=noise is not None, as_is=as_is, with_spread=around is not None)
         problem = Problem(model, screened.noise.cpu(), depth, voxel_nm, rule)
-        done = _run(partial(chosen.run, **options), screened.signal, problem, around, as_is)
+        done = _run(method, partial(chosen.run, **options), screened.signal, problem, around, as_is)
         batch, estimate = done.signal, with_model_error(done.estimate, problem)
         chi_square = chi_square_of(batch, estimate.thickness, problem)
         status = status_of(batch, estimate, chi_square, problem, screened.rejected)
         verdicts = verdicts_of(batch, estimate, problem, screened, done.history.get(DRIFT, ()))
     seconds = time.perf_counter() - started
 
-    def shaped(values: Tensor) -> Array:
+    def shaped(values: Tensor, blank: float = float("nan")) -> Array:
+        if left_out is not None:
+            values = values.masked_fill(left_out.view_as(values[:, :1] if values.ndim == 4 else values), blank)
         return like(values if data.ndim == 4 else values[0], scan.data)
 
     return Reconstruction(
         thickness=shaped(estimate.thickness),
         uncertainty=shaped(estimate.uncertainty),
-        volume=shaped(estimate.volume),
+        volume=shaped(estimate.volume, 0),
         chi_square=shaped(chi_square),
-        status=shaped(status),
+        status=shaped(status, Status.MASKED),
         method=method,
         stack=problem_stack,
         forward=model.name,
@@ -139,9 +141,16 @@ def reconstruct(
         pixel_nm=scan.pixel_nm,
         seconds=seconds,
         history={**scan.history, **({"options": options} if options else {}), **done.history},
-        rejected=shaped(screened.rejected),
+        rejected=shaped(screened.rejected, 0),
         verdicts=verdicts,
     )
+
+
+def _on(device: str | torch.device | None, data: Tensor) -> Tensor:
+    try:
+        return data if device is None else data.to(device)
+    except (RuntimeError, AssertionError):
+        raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
 
 
 def _checked_noise(noise: float | None, scan: Scan) -> float | None:
@@ -156,21 +165,17 @@ def _checked_noise(noise: float | None, scan: Scan) -> float | None:
     return noise
 
 
-def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None, as_is: bool) -> Corrected:
+def _run(
+    method: str, run: Solver, batch: Tensor, problem: Problem, spread: SpreadModel | None, as_is: bool
+) -> Corrected:
     if spread is not None:
-        return run_with_spread(run, batch, problem, spread)
+        return run_with_spread(method, run, batch, problem, spread)
     done = Corrected(batch, run(batch, problem), {})
     return done if as_is else undo_drift(run, done, problem)
 
 
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else repr(value)
-
-
-def _check_options(method: Method, options: dict[str, Any]) -> None:
-    for name in options:
-        if name not in method.options:
-            raise MicrotomoError(f"method {method.name} has no option {name!r}; {nearest(name, method.options)}")
 
 
 def _complete(
@@ -212,8 +217,9 @@ def _check_normalised(data: Tensor, forward: ForwardModel, noise: Tensor) -> Non
     slack = 0.05 + 3 * noise.cpu().float().clamp_max(0.1)[:, None]
     outside = ((middle < low * (1 - slack)) | (middle > high * (1 + slack))).float().mean(1)
     if bool((outside > 0.5).any()):
+        raw = float(middle.median()) > _MOST_SIGNAL
         raise MicrotomoError(
-            f"the signal (median {float(middle.median()):.4g}) is not normalised, stack {stack.name} gives "
-            f"{low:.2f} to {high:.2f}: divide every energy by its mean over bare substrate, "
+            f"the signal (median {float(middle.median()):.4g}) {_RAW if raw else 'is not normalised'}, stack "
+            f"{stack.name} gives {low:.2f} to {high:.2f}: divide every energy by its mean over bare substrate, "
             "with --substrate ROWS,COLUMNS or Scan.normalised"
         )

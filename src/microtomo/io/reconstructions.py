@@ -13,8 +13,9 @@ import numpy as np
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.arrays import numbers, to_numpy
-from microtomo.io.atomic import check_output, new_hdf5, writing
+from microtomo.io.atomic import check_output, writing
 from microtomo.io.hdf5 import reading
+from microtomo.io.new_hdf5 import new_hdf5
 from microtomo.io.nexus import (
     ENTRY,
     FIT,
@@ -36,6 +37,7 @@ from microtomo.io.nexus import (
     pixel_axes,
     write_entry,
 )  # fmt: skip
+from microtomo.io.stored import load
 from microtomo.scan import Array, Reconstruction, Status, Verdict
 
 _MISSING = "is this a file that microtomo reconstruct wrote?"
@@ -82,7 +84,9 @@ class ReconstructionWriter:
             self._seconds += rec.seconds
             self._noise += rec.noise * count
             entry = self._file[ENTRY]
-            entry.attrs["seconds"], entry.attrs["noise"] = self._seconds, self._noise / self._done
+            entry.attrs["noise"] = self._noise / self._done
+            if self._seconds:
+                entry.attrs["seconds"] = self._seconds
         self._check()
 
     def finish(self) -> None:
@@ -193,14 +197,14 @@ def read_reconstruction(path: str | Path, samples: slice | None = None) -> Recon
         }
         numbered = entry.data(THICKNESS, "sample")
         if thickness.ndim == 4 and numbered is not None:
-            history["samples"] = [int(i) for i in numbers(numbered[part])]
+            history["samples"] = [int(i) for i in numbers(load(path, numbered, part))]
 
         def number(name: str, default: float) -> float:
             value = entry.number(name)
             return default if value is None else value
 
         return Reconstruction(
-            **{name: file[address(*place)][part] for name, place in _STORED.items()},
+            **{name: load(path, file[address(*place)], part) for name, place in _STORED.items()},
             method=method,
             stack=stack,
             forward=entry.text(FORWARD) or "material",

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError, naming
+from microtomo.errors import MicrotomoError, boundary, cause, naming
+from microtomo.inputs import check_memory
+from microtomo.io.guard import check_hdf5
 from microtomo.io.hdf5 import in_nm, load_filters, reading
 from microtomo.io.images import Frame
 from microtomo.io.names import energy_in_name
@@ -42,7 +44,8 @@ def read_vendor(path: Path, reader: str) -> list[Frame]:
             raise _damaged(error) from error
         except Exception as error:  # readers of foreign formats fail in every way on damaged files
             raise _damaged(error) from error
-        frames = [frame for signal in signals for frame in _of_signal(path, signal)]
+        with boundary(path, "is damaged or cut off"):
+            frames = [frame for signal in signals for frame in _of_signal(path, signal)]
         if not frames:
             raise MicrotomoError("holds no images: export the images of the backscatter detector")
     return frames
@@ -54,16 +57,20 @@ def _load_filters(path: Path) -> None:
 
     if not h5py.is_hdf5(path):
         return
+    check_hdf5(path, follows=True)
     with reading(path), h5py.File(path, "r") as file:
         images: list[h5py.Dataset] = []
         file.visititems(lambda _, item: images.append(item) if isinstance(item, h5py.Dataset) else None)
         for image in images:
             load_filters(path, image)
+        declared = sum(image.nbytes for image in images if image.dtype.kind in "fiu")
+    check_memory(path, declared, path.stat().st_size)
 
 
 def _damaged(error: Exception) -> MicrotomoError:
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return MicrotomoError(f"is damaged, cut off or no file of this kind ({first}): export it again, or copy it anew")
+    return MicrotomoError(
+        f"is damaged, cut off or no file of this kind ({cause(error)}): export it again, or copy it anew"
+    )
 
 
 def _of_signal(path: Path, signal: dict[str, Any]) -> Iterator[Frame]:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
 from torch import nn
 
+from microtomo.discovery import discover
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.registry import discover
 
 
 class Shape(BaseModel):
@@ -26,9 +26,9 @@ class Shape(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _of_architecture(cls, given: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-        if not isinstance(given, dict) or given.get("architecture") not in architectures():
+        known = _found(str(given.get("architecture"))) if isinstance(given, dict) else None
+        if known is None:
             return handler(given)
-        known = architectures()[given["architecture"]]
         if not issubclass(cls, known.config):
             if not issubclass(known.config, cls):
                 raise ValueError(f"{known.name} is a network for task {known.task}, not of this kind")
@@ -89,10 +89,15 @@ def architectures() -> Mapping[str, Architecture]:
 
 def architecture(name: str) -> Architecture:
     """The network of that name. Raises MicrotomoError with the nearest names where there is none."""
-    known = architectures()
-    if name not in known:
-        raise MicrotomoError(f"unknown network {name!r}; {nearest(name, list(known))}")
-    return known[name]
+    known = _found(name)
+    if known is None:
+        raise MicrotomoError(f"unknown network {name!r}; {nearest(name, list(architectures()))}")
+    return known
+
+
+def _found(name: str) -> Architecture | None:
+    """The network of that name, or None; only for one that nobody has asked for yet are the modules searched."""
+    return _ARCHITECTURES.get(name) or architectures().get(name)
 
 
 def build_network(config: Shape) -> Network:

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import whole_file
-from microtomo.models.architectures import Network, Shape, architectures, build_network
+from microtomo.models.architectures import Network, Shape, architecture, build_network
 from microtomo.registry import list_methods
 
 FOLDER = Path(__file__).parent.parent / "weights"
@@ -23,28 +23,28 @@ _KEY = "microtomo"
 Kind = TypeVar("Kind", bound=Network)
 
 
-def shipped_weights(architecture: str, forward: str | None = None) -> Path:
-    """Path of the weights that come with the package, of networks for scans those for a forward model.
+def shipped_weights(name: str, forward: str | None = None) -> Path:
+    """Path of the weights of a network that come with the package, of networks for scans those for a forward model.
 
     Raises MicrotomoError where there are none.
     """
-    path = FOLDER / f"{architecture}{f'-{forward}' if forward else ''}.safetensors"
+    path = FOLDER / f"{name}{f'-{forward}' if forward else ''}.safetensors"
     if path.is_file():
         return path
     if forward is None:
-        methods = list_methods(task=architectures()[architecture].task)
+        methods = list_methods(task=architecture(name).task)
         others = [m.name for m in methods if not m.learned or (FOLDER / f"{m.name}.safetensors").is_file()]
         advice = f"use {' or '.join(others)}, or train it" if others else "train it"
         raise MicrotomoError(
-            f"{architecture} has no weights in the package: {advice} with `microtomo train {architecture} --data "
+            f"{name} has no weights in the package: {advice} with `microtomo train {name} --data "
             "FOLDER` and give --set weights=FILE"
         )
-    there = sorted(p.stem.rsplit("-", 1)[1] for p in FOLDER.glob(f"{architecture}-*.safetensors"))
+    there = sorted(p.stem.rsplit("-", 1)[1] for p in FOLDER.glob(f"{name}-*.safetensors"))
     others = sorted(p.stem.rsplit("-", 1)[0] for p in FOLDER.glob(f"*-{forward}.safetensors"))
     raise MicrotomoError(
-        f"{architecture} has no weights for forward model {forward} "
+        f"{name} has no weights for forward model {forward} "
         f"({'only for ' + ', '.join(there) if there else 'none'} come with the package): "
-        f"use {' or '.join(others) or 'map'}, or train them with `microtomo train {architecture} "
+        f"use {' or '.join(others) or 'map'}, or train them with `microtomo train {name} "
         f"--set network.forward={forward}`"
     )
 
@@ -76,10 +76,10 @@ def read_card(path: str | Path) -> tuple[Shape, dict[str, Any]]:
         raise MicrotomoError(f"{path}: is no complete safetensors file ({error}): copy it again") from None
     except (KeyError, TypeError, ValueError):
         raise MicrotomoError(f"{path}: is no weights file of microtomo: it has no card that fits") from None
-    if name not in architectures():
-        raise MicrotomoError(
-            f"{path}: is for network {name!r}, which this version does not know; {nearest(name, list(architectures()))}"
-        )
+    try:
+        architecture(name)
+    except MicrotomoError as error:
+        raise MicrotomoError(f"{path}: is for a network that this version does not know: {error}") from None
     try:
         return Shape.model_validate(metadata["config"]), card
     except ValidationError:
@@ -97,7 +97,7 @@ def load_network(path: str | Path, kind: type[Kind], name: str | None = None) ->
     network = _load(path, None if stat is None else (stat.st_mtime_ns, stat.st_size))
     other = network.config.architecture
     if not isinstance(network, kind):
-        task = architectures()[other].task
+        task = architecture(other).task
         raise MicrotomoError(f"{path}: these weights are of {other}, a network for task {task}: give those of another")
     if name not in (None, other):
         raise MicrotomoError(f"{path}: these weights are of {other}: use --method {other}")
@@ -132,10 +132,41 @@ def _load(path: Path, version: object) -> Network:
 def start_from(network: Network, path: str | Path) -> None:
     """Take over the tensors of the trunk that have the same name and shape in a weights file, to go on training.
 
-    Raises MicrotomoError as :func:`load_network`, and where nothing fits.
+    A file of another library (safetensors, or tensors saved by torch) serves a network or an ``encoder`` in it that
+    bears its names: kernels for three colours become their sum where there is one channel. Raises MicrotomoError as
+    :func:`load_network`, and where nothing fits.
     """
-    given, own = load_network(path, Network).trunk.state_dict(), network.trunk.state_dict()
+    own = network.trunk.state_dict()
+    foreign = _foreign(Path(path))
+    if foreign is None:
+        given: dict[str, torch.Tensor] = load_network(path, Network).trunk.state_dict()
+    else:
+        named = {name if name in own else f"encoder.{name}": value for name, value in foreign.items()}
+        given = {name: _in_grey(value, own[name]) for name, value in named.items() if name in own}
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not fitting:
         raise MicrotomoError(f"{path}: none of its tensors fits {network.config.architecture}: leave start out")
     network.trunk.load_state_dict(fitting, strict=False)
+
+
+def _foreign(path: Path) -> dict[str, torch.Tensor] | None:
+    """Tensors by name of a file that another library wrote, None for one of this package or none that is known."""
+    if not path.is_file():
+        return None
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                own = _KEY in (file.metadata() or {})
+                return None if own else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        given = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # the reader raises whatever it stumbles over: the file is then none that is known
+        return None
+    if not isinstance(given, dict):
+        return None
+    return {str(name): value for name, value in given.items() if isinstance(value, torch.Tensor)}
+
+
+def _in_grey(value: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """A kernel for three colours as one for a grey image that is all of them, where that is wanted."""
+    colours = value.ndim == wanted.ndim == 4 and (value.shape[1], wanted.shape[1]) == (3, 1)
+    return value.sum(1, keepdim=True) if colours else value

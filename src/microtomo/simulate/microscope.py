@@ -17,7 +17,8 @@ from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import whole_file, writing
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.detector import Detector, detect
-from microtomo.physics.forward import DEFAULT, forward_model
+from microtomo.physics.forward import forward_model
+from microtomo.registry import DEFAULT_FORWARD
 from microtomo.scan import Array, Scan, as_tensor
 from microtomo.seeds import NOISE, Stream, derive_seed
 
@@ -54,7 +55,7 @@ def simulate_acquisition(
     thickness: Array,
     microscope: Microscope,
     *,
-    forward: str = DEFAULT,
+    forward: str = DEFAULT_FORWARD,
     seed: int = 0,
     pixel_nm: float = 10.0,
 ) -> Acquisition:

@@ -82,7 +82,7 @@ class ImageSamples(Dataset[tuple[Tensor, Tensor]]):
         resized = functional.interpolate(channels[None], (data.crop, data.crop), mode="bilinear", align_corners=False)[
             0
         ]
-        resized = turned(resized, int(draw.integers(8)))
+        resized = turned(resized, 4 * int(draw.integers(2)) if data.upright else int(draw.integers(8)))
         sign = -1.0 if draw.random() < data.inversion else 1.0
         gain, shift = math.exp(draw.uniform(-data.contrast, data.contrast)), draw.uniform(-1, 1) * data.brightness
         others = resized[1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from microtomo.models.architectures import Network
 from microtomo.models.micrographs.layer_unet import LayerConfig
 from microtomo.tem.layers.task import example
-from microtomo.tem.layers.training_images import TrainingImages, normalised, overcoat_images
+from microtomo.tem.layers.training_images import TrainingImages, normalised, overcoat_images, oxide_images
 from microtomo.training.config import Count
 from microtomo.training.images import LabelledImages
 from microtomo.training.micrographs import (
@@ -33,9 +33,12 @@ class LayerData(MicrographData):
     """Where images of layers come from, see :class:`MicrographData`.
 
     Without a ``folder`` they are parts of ``crop`` pixels of ``synthetic`` overcoats
-    (:func:`microtomo.tem.layers.training_images.overcoat_images`), which vary by themselves: ``zoom``, ``inversion``,
+    (:func:`microtomo.tem.layers.training_images.overcoat_images`), or whole cross-sections of an ``oxide``
+    (:func:`microtomo.tem.layers.training_images.oxide_images`), which vary by themselves: ``zoom``, ``inversion``,
     ``contrast`` and ``brightness`` are for images of a folder.
     """
+
+    scene: Literal["overcoat", "oxide"] = "overcoat"
 
     synthetic: Annotated[int, Field(ge=0, le=10**6)] = 3000
     crop: Annotated[int, Field(ge=32, le=256)] = 176
@@ -79,9 +82,15 @@ class LayerTraining(MicrographTraining):
             return
         TrainingTask.__init__(self, config)
         self.classes = config.network.classes
-        self.overcoats = OvercoatSamples(overcoat_images(config.seed, data.synthetic, data.crop))
         held = range(data.synthetic, data.synthetic + (SYNTHETIC_VALIDATION if config.validates else 0))
-        apart = [example(config.seed, index) for index in held]
+        if data.scene == "overcoat":
+            self.overcoats = OvercoatSamples(overcoat_images(config.seed, data.synthetic, data.crop))
+            apart = [example(config.seed, index) for index in held]
+        else:
+            oxides = oxide_images(config.seed, data.synthetic)
+            self.overcoats = OvercoatSamples(oxides)
+            drawn = [oxides.draw(config.seed, index) for index in held]
+            apart = [(image, (target >= 0.5).astype(np.uint8)) for image, target in drawn]
         self.kept_apart = LabelledImages([normalised(image) for image, _ in apart], [labels for _, labels in apart])
 
     def samples(self, epoch: int) -> tuple[Dataset[tuple[Tensor, Tensor]], range]:
@@ -95,7 +104,7 @@ class LayerTraining(MicrographTraining):
         """As any micrographs', or that they are overcoats."""
         if self.overcoats is None:
             return super().described
-        return {**self.config.data.model_dump(mode="json"), "images": "synthetic overcoats"}
+        return {**self.config.data.model_dump(mode="json"), "images": f"synthetic {self.config.data.scene}s"}
 
     def loss(self, network: Network, batch: tuple[Tensor, Tensor]) -> Tensor:
         image, target = batch

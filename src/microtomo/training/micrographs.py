@@ -40,8 +40,9 @@ class MicrographData(Samples):
     kept apart to score each epoch, 0 for none; ``session``: characters at the start of a name that tell its session,
     which is kept apart as a whole, 0 where each image is its own. A sample is ``crop`` pixels a side, with
     probability ``zoomed`` of an image enlarged by ``zoom`` (evenly in its logarithm), else as recorded: interpolation
-    takes noise away that a network must know. It is turned by one of eight symmetries, its contrast is inverted with
-    probability ``inversion``, multiplied by up to exp(+-``contrast``) and shifted by up to ``brightness`` deviations.
+    takes noise away that a network must know. It is turned by one of eight symmetries, of images that stand
+    ``upright`` only mirrored left to right; its contrast is inverted with probability ``inversion``, multiplied by up
+    to exp(+-``contrast``) and shifted by up to ``brightness`` deviations.
     """
 
     folder: Path | None = None
@@ -52,6 +53,7 @@ class MicrographData(Samples):
     crop: Annotated[int, Field(ge=32, le=2048)] = 128
     zoom: tuple[Annotated[float, Field(gt=0.1)], Annotated[float, Field(lt=10)]] = (0.8, 1.35)
     zoomed: Share = 0.4
+    upright: bool = False
     inversion: Share = 0.5
     contrast: Annotated[float, Field(ge=0, le=2)] = 0.25
     brightness: Annotated[float, Field(ge=0, le=2)] = 0.2

@@ -18,6 +18,7 @@ def network_of(name, **settings):
         ("layer-unet-5", 31.0),  # Ronneberger et al.; 31.0 M with batch norm
         ("layer-segnet", 29.5),  # Badrinarayanan et al., table 3
         ("layer-deeplab", 26.7),  # V3+ on ResNet-50 with separable convolutions
+        ("layer-nasnet", 5.629 + 3.485),  # the cells as timm counts them, and the decoder's 9 in out + out and norms
         ("layer-unet", 0.83),
     ],
 )
@@ -32,6 +33,7 @@ def test_published_sizes_have_the_published_number_of_parameters(name, millions)
         ("layer-unet", {"sizes": (4, 8, 16)}),
         ("layer-segnet", {"sizes": (4, 8), "depths": (1, 2)}),
         ("layer-deeplab", {"width": 8, "blocks": (1, 1, 1, 1), "pyramid": 16, "low": 8}),
+        ("layer-nasnet", {"stem": 4, "filters": 4, "cells": 2, "decoder": (8, 8, 4, 4)}),
     ],
 )
 def test_networks_take_images_of_any_size_and_every_weight_learns(name, settings):
@@ -49,11 +51,31 @@ def test_networks_take_images_of_any_size_and_every_weight_learns(name, settings
         ("layer-segnet", {"sizes": (4, 8), "depths": (1,)}),
         ("layer-deeplab", {"blocks": (1, 1)}),
         ("layer-unet", {"width": 3}),
+        ("layer-nasnet", {"filters": 6}),
     ],
 )
 def test_wrong_shapes_are_refused(name, settings):
     with pytest.raises(ValidationError):
         network_of(name, **settings)
+
+
+def test_nasnet_is_cut_at_its_first_output_of_stride_16():
+    network = network_of("layer-nasnet", stem=4, filters=4, cells=1, decoder=(4, 4, 4, 4)).eval()
+    with torch.no_grad():
+        assert network.encoder(torch.rand(1, 1, 64, 96)).shape == (1, 8 * 4, 4, 6)
+
+
+def test_checkpointing_changes_no_gradient():
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(1)
+        network = network_of(
+            "layer-nasnet", stem=4, filters=4, cells=1, decoder=(4, 4, 4, 4), checkpointing=checkpointing
+        ).train()
+        network(torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))).square().mean().backward()
+        gradients.append([p.grad for p in network.parameters()])
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, again, rtol=1e-4, atol=1e-6)
 
 
 def test_the_weights_that_ship_are_those_of_the_default_shape():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from microtomo.errors import MicrotomoError
+from microtomo.tem.layers.answer import COLUMNS, as_dict
 from microtomo.tem.layers.outline import Status
-from microtomo.tem.layers.thickness import COLUMNS, as_dict, measure_label_image, measure_layer, measure_layers
+from microtomo.tem.layers.thickness import measure_label_image, measure_layer, measure_layers
 from microtomo.tem.layers.uncertainty import long_run, mean_error, rounding_error
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from microtomo.models.blocks import convolution
+from microtomo.models.micrographs.layer_edges import refined
 from microtomo.models.micrographs.network import SegmenterConfig, segmenter
 from microtomo.models.micrographs.padded_unet import PaddedUNet
 from microtomo.registry import Published
@@ -35,8 +36,9 @@ class LayerUNetConfig(LayerConfig):
     task="layer",
     config=LayerUNetConfig,
     citation=RONNEBERGER,
-    summary="Small U-Net with batch norm, trained on synthetic overcoats alone: the default.",
+    summary="Small U-Net with batch norm, its edges refined by their mean profiles; trained on synthetic overcoats.",
     symmetries=4,
+    refine=refined,
 )
 @segmenter(
     "layer-unet-5",

@@ -101,12 +101,14 @@ def segmenter(
     summary: str | None = None,
     published: Published | None = None,
     symmetries: int = 8,
+    refine: Callable[[np.ndarray, Segmentation], Segmentation] | None = None,
     **own: Any,
 ) -> Callable[[Built], Built]:
     """Decorator that makes a :class:`SegmenterNetwork` an architecture and a method of the registry under ``name``.
 
     One class may have several names, each with its ``own`` settings. Its docstring's first line is the summary, unless
-    one is given. ``symmetries``: over how many the probabilities are averaged where none are given.
+    one is given. ``symmetries``: over how many the probabilities are averaged where none are given. ``refine`` is what
+    the image and its segmentation by the weights that come with the package go through last.
     """
 
     usual = symmetries
@@ -116,7 +118,10 @@ def segmenter(
 
         def method(image: np.ndarray, *, symmetries: int = usual, weights: str | Path | None = None) -> Segmentation:
             network = load_network(shipped_weights(name) if weights is None else weights, SegmenterNetwork, name)
-            return run(network, image, symmetries, {} if weights is None else {"weights": str(weights)})
+            if weights is not None:
+                return run(network, image, symmetries, {"weights": str(weights)})
+            segmentation = run(network, image, symmetries, {})
+            return segmentation if refine is None else refine(image, segmentation)
 
         method.__doc__ = f"""{summary or (build.__doc__ or "").strip().splitlines()[0]}
 

@@ -55,7 +55,8 @@ class SegNet(SegmenterNetwork):
             _stack([out] * depth + [sizes[0] if level == 0 else into])
             for level, (into, out, depth) in enumerate(levels)
         )
-        self.last = nn.Conv2d(sizes[0], config.classes, 3, padding=1)
+        self.width = sizes[0]
+        self.last: nn.Module = nn.Conv2d(self.width, config.classes, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of images of any size, padded by their border pixels where pooling needs it."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from microtomo.io.atomic import machine
 from microtomo.materials import load_stack
-from microtomo.report.markdown import write_csv, write_markdown
+from microtomo.report.markdown import write_markdown, write_table
 from microtomo.report.page import Cell, Picture, Report, Section, Table, write_report
 from microtomo.reproduce.robustness.trials import STACK, Outcome, Settings, Trial
 from microtomo.seeds import VALIDATION_SEED, Stream
@@ -32,16 +32,15 @@ def write_page(folder: Path, settings: Settings, results: Results) -> Path:
     bars = coverage_table({t: results[t] for t in clean}, symbols)
     verdicts = verdict_table(results)
     for name, table in (("faults", faults), ("coverage", bars), ("verdicts", verdicts)):
-        write_csv(table, folder / "tables" / f"{name}.csv")
+        write_table(table, folder / "tables" / f"{name}.csv")
     figure = save_figure(_figure(results, settings), folder / "figures" / "faults.png")
     sections = [
         Section("Verdicts", _verdict_text(results, settings), verdicts),
         Section("Scores by fault", _FAULTS_TEXT, faults, pictures=[Picture(figure, "Mean IoU by fault.")]),
         Section("Error bars", _COVERAGE_TEXT, bars),
     ]
-    report = Report(
-        "Scans as they really come", _lead(settings), sections, f"microtomo {version('microtomo')}, {machine()}"
-    )
+    footer = f"microtomo {version('microtomo')}, {machine()}. Made by `microtomo reproduce robustness`."
+    report = Report("Scans as they really come", _lead(settings), sections, footer)
     write_markdown(report, folder / "robustness.md")
     return write_report(report, folder / "index.html")
 

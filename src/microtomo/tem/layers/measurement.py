@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from microtomo.registry import measurement
 from microtomo.scan import Array
-from microtomo.tem.layers.thickness import COLUMNS, LayerThickness, as_dict, measure_label_image, measure_layers
+from microtomo.tem.layers.answer import COLUMNS, LayerThickness, as_dict
+from microtomo.tem.layers.edge_profiles import EdgeErrors
+from microtomo.tem.layers.thickness import measure_label_image, measure_layers
 from microtomo.tem.measurement import Column, Lines, Mark, Measured
 from microtomo.tem.segmentation import Segmentation
 
@@ -38,10 +40,7 @@ def measure_thickness(
     Every layer that crosses the image is a row. Of given labels it is the largest part of label 1, and two layers side
     by side are a status. Raises MicrotomoError for a pixel size that is not positive and an unknown shape.
     """
-    if segmentation.method == "given":
-        answers = measure_label_image(segmentation.labels, pixel_nm, shape=shape)
-    else:
-        answers = measure_layers(levels(segmentation), pixel_nm, shape=shape)
+    answers = segmented_layers(segmentation, pixel_nm, shape)
     rows = [answer.row() for answer in answers]
     columns = tuple(
         Column(name, [None if row[name] == "" else row[name] for row in rows], _FORMS.get(name, ""))
@@ -57,6 +56,17 @@ def measure_thickness(
         "\n".join(captions),
         pixel_nm,
     )
+
+
+def segmented_layers(segmentation: Segmentation, pixel_nm: float | None, shape: str = "auto") -> list[LayerThickness]:
+    """Every layer of a segmentation; the errors of its edges are those that its method gives, where it does.
+
+    Raises as :func:`microtomo.tem.layers.thickness.measure_layers`.
+    """
+    if segmentation.method == "given":
+        return measure_label_image(segmentation.labels, pixel_nm, shape=shape)
+    known = segmentation.details.errors if isinstance(segmentation.details, EdgeErrors) else ()
+    return measure_layers(levels(segmentation), pixel_nm, shape=shape, edge_errors=known)
 
 
 def levels(segmentation: Segmentation) -> np.ndarray:

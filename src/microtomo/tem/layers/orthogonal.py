@@ -60,7 +60,7 @@ def cross(field: np.ndarray, foot: np.ndarray, normal: np.ndarray, arc: np.ndarr
     t = np.arange(-np.ceil(reach / _STEP_PX), np.ceil(reach / _STEP_PX) + 1) * _STEP_PX
     t = t.astype(np.float32)
     y, x = (np.float32(foot[:, None, axis]) + t * np.float32(normal[:, None, axis]) for axis in (0, 1))
-    values = _sampled(field, y, x)
+    values = sampled(field, y, x)
     inside = values >= 0.5
     outside = (y < 0) | (x < 0) | (y > field.shape[0] - 1) | (x > field.shape[1] - 1)
     whole = inside.any(1) & ~(inside & outside).any(1) & ~inside[:, 0] & ~inside[:, -1]
@@ -77,7 +77,7 @@ def cross(field: np.ndarray, foot: np.ndarray, normal: np.ndarray, arc: np.ndarr
     return Lines(foot, normal, low, high, length, whole, soft, arc)
 
 
-def _sampled(field: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+def sampled(field: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The field between its pixels, linear along both axes; beyond the border as on it."""
     high, wide = (max(n - 1, 1) for n in field.shape)
     places = np.stack([x * np.float32(2 / wide) - 1, y * np.float32(2 / high) - 1], axis=-1)

@@ -29,6 +29,7 @@ class Status(StrEnum):
     EDGE_OUTSIDE = "edge outside the image"
     NOT_ONE_LAYER = "not one layer"
     TOO_SHORT = "too short"
+    UNSURE = "unsure"
 
     @property
     def measured(self) -> bool:
@@ -50,6 +51,7 @@ _ADVICE = {
     Status.NO_SIDE: "What was found lies wholly inside the image: give an image that the layer crosses.",
     Status.EDGE_OUTSIDE: "An edge of the layer lies outside the image: give an image that shows both edges.",
     Status.NOT_ONE_LAYER: "The mask has not the shape of one layer: look at it before you use any number.",
+    Status.UNSURE: "Where its edges lie is not clear enough for a number: look at the image, or give a mask.",
     Status.TOO_SHORT: "Too little of the layer is in view: give an image with more of it.",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, stats
+from scipy import fft, special
 
 _WINDOW = 2.0
 """Autocorrelation times (1 + 2 sum) that the sum goes over: 4 of Sokal's, the least that he advises. With it the
@@ -72,7 +72,7 @@ def mean_error(lengths: np.ndarray, edges: float) -> MeanError:
     total = sampled + edges**2
     if sampled > 0:
         freedom = min(1e6, freedom * (total / sampled) ** 2)
-    half = float(stats.t.ppf(0.975, freedom)) * float(np.sqrt(total))
+    half = float(special.stdtrit(freedom, 0.975)) * float(np.sqrt(total))
     mean = float(lengths.mean())
     return MeanError(effective, float(np.sqrt(sampled)), edges, max(0.0, mean - half), mean + half)
 

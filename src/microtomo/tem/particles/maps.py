@@ -127,7 +127,7 @@ def _better_zoom(maps: Maps, shape: tuple[int, ...]) -> float:
 
 def _mapped(network: PixelNetwork, pixels: np.ndarray, zoom: float, bright: bool) -> Maps:
     """Maps at one sign and zoom."""
-    seen = torch.from_numpy(normalised(_zoomed(pixels, zoom)))
+    seen = torch.from_numpy(normalised(zoomed(pixels, zoom)))
     seen = seen if bright else -seen
     output = torch.empty((4, *seen.shape))
     with torch.inference_mode():
@@ -172,8 +172,8 @@ def _spans(size: int) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
 
-def _zoomed(pixels: np.ndarray, zoom: float) -> np.ndarray:
-    """The image at another magnification: means of whole blocks downwards, cubic upwards."""
+def zoomed(pixels: np.ndarray, zoom: float) -> np.ndarray:
+    """The image (y, x) at another magnification: means of whole blocks downwards, cubic upwards."""
     if zoom == 1:
         return pixels
     tensor = torch.from_numpy(np.ascontiguousarray(pixels))[None, None]
