@@ -18,7 +18,7 @@ GROUND = (
 )
 ROOMS = (
     *("io", "physics", "simulate", "acquisition", "inverse", "solvers", "tem", "models"),
-    *("training", "viz", "report", "viewer", "reproduce", "cli"),
+    *("training", "viz", "report", "viewer", "programs", "reproduce", "cli"),
 )
 """Each room imports the ground and the rooms before it, nothing else."""
 LEVEL = {**dict.fromkeys(GROUND, 0), **{room: level for level, room in enumerate(ROOMS, 1)}}

@@ -18,7 +18,8 @@ from microtomo.io.hdf5 import in_nm, load_filters, reading
 from microtomo.io.images import Frame
 from microtomo.io.names import energy_in_name
 
-_KEV = {"kev": 1.0, "kv": 1.0, "ev": 1e-3, "v": 1e-3}
+KEV_OF = {"kev": 1.0, "kv": 1.0, "ev": 1e-3, "v": 1e-3}
+"""keV in each unit of a beam energy or voltage, in small letters."""
 
 
 def read_vendor(path: Path, reader: str) -> list[Frame]:
@@ -96,7 +97,7 @@ def _of_signal(path: Path, signal: dict[str, Any]) -> Iterator[Frame]:
     images = data[None] if data.ndim == 2 else data
     energies: list[float | None] = [None] * len(images)
     if data.ndim == 3:
-        per = _KEV.get(str(axes[0].get("units", "")).lower())
+        per = KEV_OF.get(str(axes[0].get("units", "")).lower())
         if per is not None:
             energies = [float(value) * per for value in _axis(axes[0], len(images))]
     elif (named := energy_in_name(path.stem)) is not None:
