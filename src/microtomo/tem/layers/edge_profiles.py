@@ -86,7 +86,7 @@ def moved(levels: np.ndarray, lines: Lines, used: np.ndarray, low: np.ndarray, h
     out = levels.astype(np.float32).ravel().copy()
     at = source.astype(np.float32)
     out[near] = sampled(np.ascontiguousarray(levels, dtype=np.float32), at[None, :, 0], at[None, :, 1])[0]
-    return out.reshape(levels.shape)
+    return np.clip(out.reshape(levels.shape), 0, 1)  # interpolation rounds
 
 
 def _moments(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -31,8 +31,8 @@ _LEAST_CERTAINTY = 0.75  # mean probability inside the mask of a layer that the 
 
 _MOST_UNSURE = 0.2  # standard error of where the edges are, over the thickness, as the softness of a map says it
 _MOST_ERROR = 0.044
-"""The same as a method says it, of layer-unet. Of 200 images of seed 900, for validation (``benchmarks/layers.py``) 126
-have less, one of them with a thickness that is more than 10 % off; with 0.0525 140, of which three are."""
+"""The same as a method says it, of layer-unet: of 200 images of seed 900 for validation (``benchmarks/layers.py``)
+126 have less, one of them with a thickness more than 10 % off; with 0.0525 it is 140, three of them more than that."""
 
 EDGE_SHARE = 0.6
 """Error common to a whole edge over the edge's softness in a probability map, for layer-unet: with it the intervals of
