@@ -58,7 +58,7 @@ def profile_features(image: np.ndarray, lines: Lines, used: np.ndarray) -> np.nd
     middle, spread = float(shown.mean()), max(float(shown.std()), _LEAST_SPREAD)
     columns = [column for mean, rms in parts for column in ((mean - middle) / spread, rms[len(FINE_PX) :] / spread)]
     size = [np.log(thickness) - _USUAL_LOG_PX, np.log(np.count_nonzero(used)) - _USUAL_LOG_LINES]
-    return np.clip(np.concatenate([*columns, size]), -_MOST, _MOST).astype(np.float32)
+    return np.asarray(np.clip(np.concatenate([*columns, size]), -_MOST, _MOST), dtype=np.float32)
 
 
 def moved(levels: np.ndarray, lines: Lines, used: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
