@@ -4,6 +4,7 @@ VENV ?= .venv
 JOBS ?= 2
 PIP_FLAGS ?=
 DEMO ?= demo
+MINUTES ?= 0.5
 TESTS ?= tests notebooks
 
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ CHECKED := src tests benchmarks tools notebooks
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test docs lint types check format clean
+.PHONY: help install demo picture test fuzz wheel docs lint types check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -29,17 +30,23 @@ demo: $(INSTALLED)  ## simulate, reconstruct with every solver, score, draw: see
 picture: $(INSTALLED)  ## draw the pictures of README and docs
 	@mkdir -p build docs/images
 	$(BIN)/microtomo generate build/picture_scan.h5 --samples 2 --seed 7
-	$(BIN)/microtomo reconstruct build/picture_scan.h5 --samples 1 -o build/picture.h5
-	$(BIN)/microtomo render build/picture.h5 --title "Reconstructed by map" --size 1000x720 -o docs/images/reconstruction.png
-	$(BIN)/microtomo design --images 3 -o docs/images/design.png
-	$(BIN)/microtomo signal au-al-si -o docs/images/signal.png
-	$(BIN)/microtomo signal au-al-si --figure contrast -o docs/images/contrast.png
+	$(BIN)/microtomo reconstruct build/picture_scan.h5 --samples 1 --force -o build/picture.h5
+	$(BIN)/microtomo render build/picture.h5 --title "Reconstructed by map" --size 1000x720 --force -o docs/images/reconstruction.png
+	$(BIN)/microtomo design --images 3 --force -o docs/images/design.png
+	$(BIN)/microtomo signal au-al-si --force -o docs/images/signal.png
+	$(BIN)/microtomo signal au-al-si --figure contrast --force -o docs/images/contrast.png
 	$(BIN)/python tools/physics_pictures.py
 
 # One thread a worker: the workers already fill the cores.
 test: $(TESTABLE)  ## all tests and notebooks, in two processes (JOBS=4 for four; TESTS=tests/cli for some)
 	@tools/need-packages "tests of 3D pictures" libegl1 libgl1-mesa-dri
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake -n $(JOBS) --dist worksteal --durations 10 $(TESTS)
+
+wheel: $(INSTALLED)  ## dist/microtomo-VERSION-py3-none-any.whl, which installs and works without this folder
+	$(BIN)/python -m pip wheel $(PIP_FLAGS) -q --disable-pip-version-check --no-deps -w dist .
+
+fuzz: $(TESTABLE)  ## damaged and hostile files for every reader, half a minute of them (MINUTES=60 for more)
+	$(BIN)/python benchmarks/fuzz.py --minutes $(MINUTES)
 
 docs: $(INSTALLED)  ## write docs/commands.md from the command line itself
 	@mkdir -p build

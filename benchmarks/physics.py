@@ -1,6 +1,6 @@
 """How good and how fast the physics is, beside measurements and an independent Monte Carlo.
 
-python benchmarks/physics.py [bulk] [montecarlo] [table] [splines] [kernel] [convergence] [families] [--data DATA]
+python benchmarks/physics.py [bulk] [montecarlo] [table] [splines] [kernel] [convergence] [families] [spread]
 """
 
 import argparse
@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.inverse.reconstruct import reconstruct
+from microtomo.inverse.spread import CORRECTION
 from microtomo.materials import load_stack
 from microtomo.metrics import voxel_scores
 from microtomo.physics.forward import forward_model
+from microtomo.physics.spread_model import spread_around
 from microtomo.physics.table import SignalTable, signal_table, solve_nodes
 from microtomo.physics.transport import ETA, Settings, backscatter_coefficient
 from microtomo.physics.transport_signal import Transport
@@ -29,6 +31,7 @@ from microtomo.voxels import thickness_to_volume
 
 ELEMENTS = ("C", "Al", "Si", "Cu", "Au")
 PLAIN = Settings(elastic="mott")
+SPREAD_SIDE, SPREAD_PIXEL_NM, SPREAD_SAMPLES = 64, 20.0, 2  # of `spread`: a field of 1.3 micrometres
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -153,7 +156,35 @@ def families(data: Path) -> None:
             print(f"{name} (2 % noise), solved with {model}: mIoU {miou:.4f}; 95 % hold where the layer is: {held}")
 
 
-PARTS = {f.__name__: f for f in (bulk, montecarlo, table, splines, kernel, convergence, families)}
+def spread(data: Path) -> None:
+    """`map` on scans with lateral spread, with kernels that are right and 15 % too wide or narrow."""
+    stack = load_stack("au-al-si")
+    right = spread_around(forward_model("transport", stack), "Si", SPREAD_PIXEL_NM)
+    size = (SPREAD_SIDE, SPREAD_SIDE)
+    random = draw_structures(stack, "perlin", TEST_SEED, TRIAL_STRUCTURES, range(SPREAD_SAMPLES), *size)
+    named = [("experimental", make_structure(stack, "experimental", [0, 0], *size))]
+    named += [(f"random {i}", truth) for i, truth in enumerate(random)]
+    print(f"{SPREAD_SIDE} x {SPREAD_SIDE} pixels of {SPREAD_PIXEL_NM:g} nm, 2 % noise, transport, spread in the scan")
+    for name, truth in named:
+        scan = simulate_scan(stack, truth, forward=right, noise=0.02, seed=TEST_SEED, pixel_nm=SPREAD_PIXEL_NM)
+        for factor in (None, 1.0, 1.15, 0.85):
+            kernels = None if factor is None else right.kernels.scaled(factor)
+            started = time.process_time()
+            rec = reconstruct(scan, "map", forward="transport", spread=kernels)
+            seconds = time.process_time() - started
+            miou = voxel_scores(rec.volume, thickness_to_volume(truth), ["empty", *stack.symbols]).miou
+            error = (rec.thickness - truth).abs() <= 1.96 * rec.uncertainty
+            held = ", ".join(f"{s} {error[k][truth[k] > 0].float().mean():.3f}" for k, s in enumerate(stack.symbols))
+            how = "not corrected" if factor is None else f"kernels {factor:g} times as wide as the true ones"
+            done = rec.history.get(CORRECTION)
+            ends = f"; {done['status'][0]}, width found {done['kernel_width'][0] * factor:.3f}" if done else ""
+            print(
+                f"{name}, {how}: mIoU {miou:.4f}; 95 % hold where the layer is: {held}{ends}; {seconds:.0f} s",
+                flush=True,
+            )
+
+
+PARTS = {f.__name__: f for f in (bulk, montecarlo, table, splines, kernel, convergence, families, spread)}
 
 
 def main() -> None:

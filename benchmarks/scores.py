@@ -1,6 +1,6 @@
 """Scores and speed of the solvers on test seeds, beside what was published.
 
-    python benchmarks/scores.py                  every row of the README's tables (40 structures, about 10 minutes)
+    python benchmarks/scores.py                  every row of docs/scores.md (40 structures, about 10 minutes)
     python benchmarks/scores.py --samples 8      fewer structures
     python benchmarks/scores.py --validation     the seeds that settings are chosen on
     python benchmarks/scores.py --speed          time and memory of one scan

@@ -12,6 +12,7 @@ import re
 import runpy
 import shlex
 import shutil
+import textwrap
 from itertools import pairwise
 from pathlib import Path
 
@@ -65,7 +66,11 @@ def blocks(page):
 
 def only_parsed(words):
     verb = words[1]
-    return words[0] == "ssh" or verb in ("view", "reproduce", "demo", "calibrate") or "--all" in words
+    return (
+        words[0] == "ssh"
+        or verb in ("view", "reproduce", "demo", "calibrate")
+        or not {"--all", "--tracks"}.isdisjoint(words)
+    )
 
 
 def parse(words):
@@ -78,6 +83,15 @@ def parse(words):
     command.make_context("microtomo", rest)
 
 
+def takes_force(words):
+    command = typer.main.get_command(app)
+    for word in words[1:]:
+        if not hasattr(command, "commands"):
+            break
+        command = command.commands[word]
+    return any("--force" in p.opts for p in command.params)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A folder with everything that commands of the pages read, small."""
@@ -87,6 +101,7 @@ def files(tmp_path_factory):
     scan = microtomo.simulate_scan(stack, thickness, seed=1)
     write_scan(folder / "scan.h5", scan)
     write_reconstruction(folder / "rec.h5", microtomo.reconstruct(scan), truth=thickness)
+    shutil.copy(folder / "rec.h5", folder / "other.h5")
     sample = microtomo.make_structure(stack, "lithography", [8, 3], 72, 72)
     recorded = simulate_acquisition(stack, sample, Microscope(), seed=1)
     write_tiffs(folder / "frames", recorded.images, recorded.energies_kev, recorded.pixel_nm)
@@ -113,11 +128,24 @@ def files(tmp_path_factory):
         'name = "mine"\nsubstrate = "Si"\n[[layers]]\nmaterial = "Au"\nmax_nm = 15\n'
         '[[layers]]\nmaterial = "Al"\nmax_nm = 150\n'
     )
+    described = (
+        (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").split("`sample.toml`:")[1].split("A range")[0]
+    )
+    (folder / "sample.toml").write_text(textwrap.dedent(described))
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     # recipes/unet.toml goes on from the weights of recipes/unet-first.toml, so this comes before it
     first = ["train", "unet", "--config", str(folder / "recipes" / "unet-first.toml"), *SHORT.split()]
     assert main([*first, "-o", str(folder / "runs" / "unet-first")]) == 0
     return folder
+
+
+def record_sample(folder):
+    """Images of the sample of docs/tutorial.md, in place of those in a folder."""
+    stack = microtomo.load_stack(folder.parent / "sample.toml")
+    sample = microtomo.make_structure(stack, "pads", [8, 3], 72, 72)
+    recorded = simulate_acquisition(stack, sample, Microscope(), seed=1)
+    shutil.rmtree(folder)
+    write_tiffs(folder, recorded.images, recorded.energies_kev, recorded.pixel_nm)
 
 
 WITH_COMMANDS = [
@@ -148,6 +176,8 @@ def test_every_command_of_a_page_runs(page, files, tmp_path, monkeypatch, capsys
         words = [
             re.sub(r"^\d+$", "1", word) if before == "--check" else word for before, word in pairwise(["", *words])
         ]
+        if takes_force(what):  # the folder has files of the names that pages write to
+            words.append("--force")
         code = main(words)
         said = capsys.readouterr()
         assert code == 0, f"{page.name}: {told}: {said.err}"
@@ -155,6 +185,10 @@ def test_every_command_of_a_page_runs(page, files, tmp_path, monkeypatch, capsys
             output = here / what[what.index("-o") + 1]
             made = [output, *here.glob(f"{output.stem}-*{output.suffix}")]  # one surface a material
             assert any(path.exists() for path in made), f"{page.name}: {told}: left no {output.name}"
+        if (
+            page.name == "tutorial.md" and what[1] == "design"
+        ):  # from here on, images of the sample that the page describes
+            record_sample(here / "frames")
         if page.name == "README.md":  # its lines stand for themselves: one imports what another simulates
             shutil.copy(files / "scan.h5", here)
 

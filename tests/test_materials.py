@@ -186,7 +186,7 @@ def test_unreadable_stack_files_are_refused(tmp_path):
     with pytest.raises(MicrotomoError, match=r"broken\.toml: is not valid TOML"):
         load_stack(write(tmp_path / "broken.toml", "name = \n"))
     (tmp_path / "binary.toml").write_bytes(b"\x89HDF\xff\xfe\x00")
-    with pytest.raises(MicrotomoError, match=r"binary\.toml: is not valid TOML"):
+    with pytest.raises(MicrotomoError, match=r"binary\.toml: is no text in UTF-8"):
         load_stack(tmp_path / "binary.toml")
 
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from microtomo import registry
+from microtomo import discovery, registry
 from microtomo.cli.app import main
 from microtomo.registry import best_shipped, get_measurement, get_method, get_task, list_methods, list_tasks
 
@@ -103,8 +103,13 @@ def bubbles(image, segmentation, pixel_nm, *, scale: Annotated[float, "Factor of
 def add_file(tmp_path, monkeypatch):
     """Function that puts one file into a room, as a user does; all of it is gone afterwards."""
     list_methods()
-    for name in ("_TASKS", "_METHODS", "_MEASUREMENTS", "_SEARCHED"):
-        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    for room, name in (
+        (registry, "_TASKS"),
+        (registry, "_METHODS"),
+        (registry, "_MEASUREMENTS"),
+        (discovery, "_SEARCHED"),
+    ):
+        monkeypatch.setattr(room, name, dict(getattr(room, name)))
     added = []
 
     def add(room, name, text):

@@ -13,12 +13,12 @@ import microtomo
 
 PACKAGE = Path(microtomo.__file__).parent
 GROUND = (
-    *("errors", "elements", "seeds", "detectors", "materials", "settings"),
-    *("scan", "study", "voxels", "metrics", "registry"),
+    *("errors", "inputs", "elements", "seeds", "detectors", "materials", "settings"),
+    *("scan", "study", "voxels", "metrics", "discovery", "registry"),
 )
 ROOMS = (
     *("io", "physics", "simulate", "acquisition", "inverse", "solvers", "tem", "models"),
-    *("training", "viz", "report", "viewer", "reproduce", "cli"),
+    *("training", "viz", "report", "viewer", "programs", "reproduce", "cli"),
 )
 """Each room imports the ground and the rooms before it, nothing else."""
 LEVEL = {**dict.fromkeys(GROUND, 0), **{room: level for level, room in enumerate(ROOMS, 1)}}

@@ -71,5 +71,5 @@ def test_a_missing_file_and_bytes_that_are_no_text_are_named(tmp_path):
     with pytest.raises(MicrotomoError, match=r"none\.toml: cannot be read"):
         read_settings(Job, tmp_path / "none.toml")
     (tmp_path / "job.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(MicrotomoError, match=r"job\.toml: is not valid TOML"):
+    with pytest.raises(MicrotomoError, match=r"job\.toml: is no text in UTF-8"):
         read_settings(Job, tmp_path / "job.toml")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
@@ -14,7 +13,8 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from microtomo.detectors import Entry, StackDetector
 from microtomo.elements import COMPOUNDS, ELEMENTS, find_atoms, mean_atomic_number, parse_formula
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError, cause, nearest
+from microtomo.settings import read_toml
 
 ENERGIES_KEV: tuple[float, ...] = tuple(float(e) for e in range(5, 36))
 """The 31 beam energies of the published scans: 5, 6, ..., 35 keV."""
@@ -78,11 +78,18 @@ class Stack(Entry):
     found it.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
     substrate: Material
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=4)]
     energies_kev: Annotated[tuple[float, ...], Field(min_length=1)] = ENERGIES_KEV
     detector: StackDetector | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _shown(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("has characters that cannot be shown: give a name of letters, digits and signs")
+        return name
 
     @field_validator("energies_kev")
     @classmethod
@@ -247,8 +254,8 @@ def make_stack(table: dict[str, Any], source: str = "stack") -> Stack:
         return Stack(**table)
     except ValidationError as error:
         raise MicrotomoError(f"{source}: {_sentence(error)}") from None
-    except TypeError as error:
-        raise MicrotomoError(f"{source}: {error}") from None
+    except (TypeError, AttributeError, RecursionError) as error:  # a table where a text belongs, and the like
+        raise MicrotomoError(f"{source}: describes no stack ({cause(error)})") from None
 
 
 def load_stack(stack: Stack | str | Path) -> Stack:
@@ -258,6 +265,8 @@ def load_stack(stack: Stack | str | Path) -> Stack:
     """
     if isinstance(stack, Stack):
         return stack
+    if not isinstance(stack, str | Path):
+        raise MicrotomoError(f"{stack!r} is no stack: give the name of one, such as au-al-si, or a .toml file")
     if str(stack) in builtin_stacks():
         return builtin_stacks()[str(stack)]
     path = Path(stack)
@@ -266,13 +275,7 @@ def load_stack(stack: Stack | str | Path) -> Stack:
             f"unknown stack {str(stack)!r}; {nearest(str(stack), list(builtin_stacks()))} "
             "(or give the path of a .toml file)"
         )
-    try:
-        with path.open("rb") as file:
-            return make_stack(tomllib.load(file), source=str(path))
-    except OSError as error:
-        raise MicrotomoError(f"{path}: cannot be read ({error.strerror}): check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MicrotomoError(f"{path}: is not valid TOML ({error})") from None
+    return make_stack(read_toml(path), source=str(path))
 
 
 GivenStack = Annotated[

@@ -97,12 +97,22 @@ def confusion_scores(confusion: torch.Tensor, classes: Sequence[str]) -> VoxelSc
 @dataclass(frozen=True)
 class ThicknessScores:
     """Thickness errors [nm] per layer, bottom to top, over all pixels of the set; ``coverage95`` is the share of
-    pixels whose truth lies within 1.96 standard deviations, None without uncertainties."""
+    pixels whose truth lies within 1.96 standard deviations, None without uncertainties.
+
+    Pixels without a layer are easy, so that it is also told apart: ``coverage95_present`` where the layer truly is, the
+    figure to judge error bars by, ``coverage95_absent`` where it is not; of the pixels where it is, ``_edges`` have a
+    neighbour (of four) whose thickness differs by more than 5 % of the layer's largest, ``_inside`` have none. NaN
+    where there are no such pixels.
+    """
 
     rmse_nm: list[float]
     bias_nm: list[float]
     mae_nm: list[float]
     coverage95: list[float] | None
+    coverage95_present: list[float] | None = None
+    coverage95_absent: list[float] | None = None
+    coverage95_edges: list[float] | None = None
+    coverage95_inside: list[float] | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -119,16 +129,38 @@ def thickness_scores(predicted: Array, true: Array, uncertainty: Array | None = 
         return values.movedim(-3, 0).flatten(1).mean(1)
 
     error = p - t
-    coverage = None
+    coverage, apart = None, {}
     if uncertainty is not None:
-        inside = error.abs() <= 1.96 * as_tensor(uncertainty).double() + 1e-9
-        coverage = per_layer(inside.double()).tolist()
+        held = error.abs() <= 1.96 * as_tensor(uncertainty).double() + 1e-9
+        coverage = per_layer(held.double()).tolist()
+        there, edge = t > 0, _steps(t)
+        parts = {"present": there, "absent": ~there, "edges": there & edge, "inside": there & ~edge}
+        apart = {
+            f"coverage95_{name}": (per_layer((held & part).double()) / per_layer(part.double())).tolist()
+            for name, part in parts.items()
+        }
     return ThicknessScores(
         rmse_nm=per_layer(error**2).sqrt().tolist(),
         bias_nm=per_layer(error).tolist(),
         mae_nm=per_layer(error.abs()).tolist(),
         coverage95=coverage,
+        **apart,
     )
+
+
+_STEP = 0.05  # of a layer's largest thickness: less is no edge
+
+
+def _steps(thickness: torch.Tensor) -> torch.Tensor:
+    """Pixels of maps (..., l, y, x) that differ from one of their four neighbours by a step."""
+    least = _STEP * thickness.movedim(-3, 0).flatten(1).amax(1)[:, None, None]
+    edge = torch.zeros_like(thickness, dtype=torch.bool)
+    for axis in (-2, -1):
+        size = thickness.shape[axis] - 1
+        step = thickness.diff(dim=axis).abs() > least
+        edge.narrow(axis, 0, size).logical_or_(step)
+        edge.narrow(axis, 1, size).logical_or_(step)
+    return edge
 
 
 def _labels(volume: Array, name: str, classes: int) -> torch.Tensor:

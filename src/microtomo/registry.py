@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib import import_module
 from inspect import Parameter, signature
 from pathlib import Path
-from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any, Literal
 
+from microtomo.discovery import discover
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.settings import checked_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,9 @@ ROOMS = {
     "scan": ("microtomo.inverse", "microtomo.solvers", "microtomo.models"),
 }
 """Packages whose modules register tasks, methods and measurements, by input: the physics takes seconds to import."""
+
+DEFAULT_FORWARD = "transport"
+"""The forward model of scans that name none, and of every verb that is not told another."""
 
 SCORES = Path(__file__).parent / "weights"
 """Folder of measured scores: ``scores-TASK.json`` is what ``microtomo evaluate --all --json`` printed for a release."""
@@ -111,7 +114,11 @@ class Method:
         """Names of its settings: the keyword-only parameters of ``run``."""
         return [p.name for p in _settings(self.run)]
 
-    def ready(self, forward: str = "published") -> bool:
+    def checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options, checked; see :func:`microtomo.settings.checked_options`."""
+        return checked_options(f"method {self.name}", _settings(self.run), options)
+
+    def ready(self, forward: str = DEFAULT_FORWARD) -> bool:
         """Whether it runs straight after installation, for scans of that forward model."""
         try:
             return self.weights is None or bool(self.weights(forward))
@@ -128,12 +135,11 @@ class Measurement:
     """A registered measurement: numbers that follow from a segmented micrograph.
 
     ``run(image, segmentation, pixel_nm, **settings)`` gives a :class:`microtomo.tem.measurement.Measured` with the
-    named ``tables``, the first of which is the result. With ``from_labels`` the labels alone suffice, so that a label
-    image may stand in for the image; else labels can only come beside it. ``names_image`` puts the image's name in the
-    first column of every table, also for one image. ``distribution`` names the length whose distribution on all images
-    is drawn, "" for none: the result's columns NAME_px and NAME_nm (may be empty) where its column ``border`` is 0.
-    ``chart``: columns that a page shows, the first over dates with an interval from the second to the third.
-    """
+    named ``tables``, the first of which is the result. ``from_labels``: a label image may stand in for the image, not
+    only come beside it. ``names_image`` puts the image's name in the first column of every table, also for one image.
+    ``distribution``: the length whose distribution on all images is drawn, "" for none: columns NAME_px and NAME_nm
+    (may be empty) where ``border`` is 0. ``followed``: whether rows can be followed over frames, by columns x, y and
+    diameter_px. ``chart``: columns that a page shows, the first over dates, the others its interval."""
 
     name: str
     task: str
@@ -143,6 +149,7 @@ class Measurement:
     from_labels: bool = False
     names_image: bool = True
     distribution: str = ""
+    followed: bool = False
     chart: tuple[str, ...] = ()
 
     @property
@@ -155,7 +162,6 @@ _Run = Callable[..., Any]
 _TASKS: dict[str, Task] = {}
 _METHODS: dict[str, Method] = {}
 _MEASUREMENTS: dict[str, Measurement] = {}
-_SEARCHED: dict[str, tuple[str, ...]] = {}
 
 
 def add_task(task: Task) -> Task:
@@ -252,7 +258,7 @@ def known_scores(task: str, trial: str | None = None) -> dict[str, float]:
     return {e["method"]: e.get("scores", e)[known.metric.key] for e in entries if e["trial"] == (trial or known.trial)}
 
 
-def best_shipped(task: str, forward: str = "published") -> Method:
+def best_shipped(task: str, forward: str = DEFAULT_FORWARD) -> Method:
     """The method to use where none is named: of those that run straight after installation, the best by its score,
     last what has none. Raises MicrotomoError where no method is ready."""
     scores = known_scores(task)
@@ -260,22 +266,6 @@ def best_shipped(task: str, forward: str = "published") -> Method:
     if not ready:
         raise MicrotomoError(f"no method for task {task} comes ready to use: train one and give --method NAME")
     return max(ready, key=lambda m: scores.get(m.name, -1.0))
-
-
-def discover(package: str) -> None:
-    """Import every module of a package, so that what registers itself there is known; again when its path has grown."""
-    root = import_module(package)
-    places = tuple(root.__path__)
-    before = _SEARCHED.get(package)
-    if before == places:
-        return
-    _SEARCHED[package] = places  # at once: what is imported may ask for what is registered
-    try:
-        for module in walk_packages(places, f"{package}."):
-            import_module(module.name)
-    except BaseException:
-        _SEARCHED[package] = before or ()
-        raise
 
 
 def _search(input: str | None = None) -> None:

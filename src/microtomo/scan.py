@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,8 @@ class Status(IntEnum):
     POOR_FIT = 1
     OUT_OF_RANGE = 2
     NOT_CONVERGED = 3
+    MASKED = 4
+    REJECTED = 5
 
     @property
     def message(self) -> str:
@@ -37,6 +40,8 @@ _MESSAGES = {
     ),
     Status.OUT_OF_RANGE: "thickness at the end of its range or opaque at every energy: raise max_nm or the beam energy",
     Status.NOT_CONVERGED: "the solver stopped before it converged: allow more iterations, or rounds of map",
+    Status.MASKED: "left out by the mask",
+    Status.REJECTED: "hot or dead at every energy: the answer is that of the pixels around, mend or mask the pixel",
 }
 
 
@@ -127,16 +132,116 @@ class Scan:
     def __getitem__(self, index: Any) -> Array:
         return self.data[index]
 
+    def __repr__(self) -> str:
+        e, noise = self.energies_kev, "" if self.noise is None else f", {self.noise:.1%} noise"
+        kev = f"{e[0]:g} keV" if len(e) == 1 else f"{len(e)} energies {e[0]:g}..{e[-1]:g} keV"
+        known = "" if self.truth is None else ", truth known"
+        return f"Scan({_extent(self.shape, self.pixel_nm)}, {kev}, {_of(self.stack, self.forward)}{noise}{known})"
+
+    def _repr_html_(self) -> str:
+        return str(_pictures().html(self))
+
+    def plot(self, figure: str | None = None, *, sample: int = 0) -> Any:
+        """Images at a few energies, for a notebook; see :func:`microtomo.viz.notebook.plot`."""
+        return _pictures().plot(self, figure, sample=sample)
+
     def normalised(self, rows: slice, columns: slice) -> Scan:
         """The same scan with every energy divided by its mean over a region of bare substrate (pixel slices)."""
         from dataclasses import replace
 
+        check_region(rows, columns, self.shape, "substrate region")
         region = self.data[..., rows, columns]
-        if 0 in region.shape:
-            raise MicrotomoError(
-                f"the substrate region {rows}, {columns} holds no pixel of the {self.shape[-2:]} image"
-            )
         return replace(self, data=self.data / region.mean((-2, -1))[..., None, None])
+
+    def cropped(self, rows: slice, columns: slice) -> Scan:
+        """The part of the images inside a region (pixel slices), with its truth. Raises MicrotomoError beyond them."""
+        from dataclasses import replace
+
+        check_region(rows, columns, self.shape, "region of interest")
+        part = (..., rows, columns)
+        ends = [[int(n) for n in s.indices(size)[:2]] for s, size in zip(part[1:], self.shape[-2:], strict=True)]
+        history = {**self.history, "roi": {"rows": ends[0], "columns": ends[1]}}
+        truth = None if self.truth is None else self.truth[part]
+        return replace(self, data=self.data[part], truth=truth, history=history)
+
+    def masked(self, mask: np.ndarray) -> Scan:
+        """The scan with NaN at every energy where ``mask`` (y, x) is False: pixels that a reconstruction leaves out.
+
+        Raises MicrotomoError for a mask of another size.
+        """
+        from dataclasses import replace
+
+        if tuple(mask.shape) != self.shape[-2:]:
+            raise MicrotomoError(f"the mask is {_size(mask.shape)} pixels but the images are {_size(self.shape)}")
+        out = torch.from_numpy(~np.asarray(mask, dtype=bool))
+        data = as_tensor(self.data)
+        filled = like(data.masked_fill(out.to(data.device), float("nan")), self.data)
+        return replace(self, data=filled, history={**self.history, "masked": int(out.sum())})
+
+
+def _pictures() -> Any:
+    """The module that draws, of a room above: a notebook asks for a picture, nothing else does."""
+    return import_module("microtomo.viz.notebook")
+
+
+def _extent(shape: tuple[int, ...], pixel_nm: float) -> str:
+    samples = f"{shape[0]} sample{'s' if shape[0] > 1 else ''} of " if len(shape) == 4 else ""
+    return f"{samples}{_size(shape)} pixels of {pixel_nm:g} nm"
+
+
+def _of(stack: Stack | None, forward: str | None) -> str:
+    return f"{stack.name if stack else 'no stack'}, {forward or 'no forward model'}"
+
+
+def check_region(rows: slice, columns: slice, shape: tuple[int, ...], what: str) -> None:
+    """Raise MicrotomoError unless a region of an image (..., y, x) holds pixels and lies inside it."""
+    for part, size in ((rows, shape[-2]), (columns, shape[-1])):
+        start, stop = part.start or 0, size if part.stop is None else part.stop
+        if not 0 <= start < stop <= size:
+            asked = ",".join(f"{s.start or 0}:{'' if s.stop is None else s.stop}" for s in (rows, columns))
+            raise MicrotomoError(
+                f"the {what} {asked} is empty or reaches beyond the {_size(shape)} pixels of the images: give rows and "
+                "columns inside them"
+            )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[-2]} x {shape[-1]}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the reconstruction of one scan can be trusted, and if not, what is likely wrong and what to do.
+
+    ``cause`` is "none" or one of the causes of :mod:`microtomo.inverse.verdict`, ``text`` says what was found,
+    ``advice`` what to do. ``residual``: what is left of like answers after their noise, relative, root mean square;
+    beyond ``limit`` it is no accident. ``where``: first and last row and column of what is wrong, None for everywhere.
+    ``correction`` says what was done to the scan before it was inverted, ``gain`` (e,) what it was divided by (empty:
+    nothing), and ``rejected`` how many values were left out.
+    """
+
+    trusted: bool
+    cause: str
+    text: str
+    advice: str
+    residual: float
+    limit: float
+    where: tuple[int, int, int, int] | None = None
+    correction: str = ""
+    gain: tuple[float, ...] = ()
+    rejected: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @property
+    def line(self) -> str:
+        """The verdict in a line, with what to do."""
+        what = "the physics explains the scan" if self.trusted else "do not trust this reconstruction"
+        parts = [what, *(part for part in (self.text, self.advice, self.correction) if part)]
+        rejected = f"; {self.rejected} hot or dead values were left out" if self.rejected else ""
+        return ": ".join(parts[:2]) + "".join(f"; {part}" for part in parts[2:]) + rejected
 
 
 @dataclass(frozen=True)
@@ -146,6 +251,7 @@ class Reconstruction:
     ``thickness`` and ``uncertainty`` (one standard deviation) are (l, y, x) [nm], ``volume`` is (z, y, x) uint8
     labels (0 empty, k = layer k), ``chi_square`` is (y, x): mean over energies of the squared residual of the
     re-simulated signal over its noise, about 1 for a good fit; ``status`` is (y, x) codes of :class:`Status`.
+    ``rejected`` (y, x) uint8 counts the energies at which a pixel was hot or dead; ``verdicts`` has one for each scan.
     """
 
     thickness: Array
@@ -161,11 +267,29 @@ class Reconstruction:
     pixel_nm: float = 10.0
     seconds: float = 0.0
     history: dict[str, Any] = field(default_factory=dict)
+    rejected: Array | None = None
+    verdicts: tuple[Verdict, ...] = ()
+
+    def __repr__(self) -> str:
+        fine = float((as_tensor(self.status) == Status.OK).double().mean())
+        extent, stack = _extent(tuple(self.thickness.shape), self.pixel_nm), _of(self.stack, self.forward)
+        return f"Reconstruction({self.method}, {extent}, {stack}, {self.noise:.1%} noise, {fine:.1%} ok)"
+
+    def _repr_html_(self) -> str:
+        return str(_pictures().html(self))
+
+    def plot(self, figure: str | None = None, *, sample: int = 0, truth: Array | None = None) -> Any:
+        """Maps of thickness, beside ``truth`` where given, or the figure ``uncertainty``, ``fit`` or ``section``; see
+        :func:`microtomo.viz.notebook.plot`."""
+        return _pictures().plot(self, figure, sample=sample, truth=truth)
 
     def summary(self) -> str:
         """One line for a person: method, time, share of pixels that are fine and what ails the others."""
         status = as_tensor(self.status).long()
         share = [(Status(s), float((status == s).double().mean())) for s in Status]
         shares = ", ".join(f"{v:.1%} {s.name.lower().replace('_', ' ')}" for s, v in share if v > 0)
-        chi_square = float(as_tensor(self.chi_square).mean())
-        return f"{self.method}: {shares}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s"
+        chi_square = float(as_tensor(self.chi_square).nanmean())
+        doubted = sum(not v.trusted for v in self.verdicts)
+        verdict = self.verdicts[0].line if len(self.verdicts) == 1 else f"{doubted} scans not to be trusted"
+        said = f"; {verdict}" if doubted or any(v.correction or v.rejected for v in self.verdicts) else ""
+        return f"{self.method}: {shares}; mean chi-square {chi_square:.2f}; {self.seconds:.2f} s{said}"

@@ -6,8 +6,9 @@ from enum import IntEnum
 
 from microtomo.errors import MicrotomoError
 
-NOISE, KIND = 254, 255
-"""Parts of a sample beside its layers (0, 1, ...): the detector's noise, and the choice of the structure's kind."""
+FAULT, NOISE, KIND = 253, 254, 255
+"""Parts of a sample beside its layers (0, 1, ...): what goes wrong with it, the detector's noise, and the choice of the
+structure's kind."""
 
 TEST_SEED = 20_301_122
 """Seed of the structures that figures are reported on; nothing was chosen or trained on them."""
@@ -51,6 +52,8 @@ class Stream(IntEnum):
     """Structures on which the reproduced report compares weights of the loss."""
     NETWORK = 13
     """What networks draw themselves while they train (dropout), by step and device."""
+    ROBUSTNESS = 14
+    """Scans with faults: thresholds were chosen on those of VALIDATION_SEED, figures are of TEST_SEED."""
 
 
 TRIAL_STRUCTURES = Stream.VALIDATION

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import Parameter
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError, cause, nearest
+from microtomo.inputs import read_text
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
 
 def read_settings(
@@ -26,12 +30,7 @@ def read_settings(
     source = "configuration"
     if path is not None:
         source = str(path)
-        try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise MicrotomoError(f"{path}: cannot be read ({error.strerror}): check the path") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise MicrotomoError(f"{path}: is not valid TOML ({error})") from None
+        table = read_toml(path)
         _stacks_beside(table, Path(path).parent)
     for key, value in values.items():
         if value is not None:
@@ -40,7 +39,7 @@ def read_settings(
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise MicrotomoError(f"override {override!r} is no assignment: write --set detector.noise=0.05")
-        _put(table, key.strip(), _toml_value(text.strip()))
+        _put(table, key.strip(), toml_value(text.strip()))
     try:
         return model.model_validate(table)
     except ValidationError as error:
@@ -65,11 +64,41 @@ def _put(table: dict[str, Any], key: str, value: Any) -> None:
     table[last] = value
 
 
-def _toml_value(text: str) -> Any:
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The table of a TOML file. Raises MicrotomoError, with its name, where it cannot be read or is none."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return tomllib.loads(read_text(Path(path)))
+    except MicrotomoError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise MicrotomoError(f"{path}: is not valid TOML ({cause(error)})") from None
+
+
+def toml_value(text: str) -> Any:
+    """A value as TOML reads it, else the text itself."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return table["value"] if len(table) == 1 else text
+
+
+def checked_options(owner: str, parameters: Sequence[Parameter], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of ``owner``, such as ``method map``, in the types that its ``parameters`` are annotated with.
+
+    Raises MicrotomoError for an option that there is not, and for a value that is of another type.
+    """
+    known, checked = {p.name: p for p in parameters}, {}
+    for name, value in options.items():
+        if name not in known:
+            raise MicrotomoError(f"{owner} has no option {name!r}; {nearest(name, list(known))}")
+        annotation = Any if known[name].annotation is Parameter.empty else known[name].annotation
+        try:
+            checked[name] = TypeAdapter(annotation, config=_ANY_TYPE).validate_python(value)
+        except ValidationError as error:
+            what = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise MicrotomoError(f"option {name}={value!r} of {owner}: {what[0].lower()}{what[1:]}") from None
+    return checked
 
 
 def _sentence(error: ValidationError, model: type[BaseModel]) -> str:

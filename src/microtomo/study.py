@@ -57,8 +57,9 @@ def one_reconstruction(rec: Reconstruction, sample: int = 0) -> Reconstruction:
         _check(sample, 1)
         return rec
     _check(sample, len(rec.thickness))
-    names = ("thickness", "uncertainty", "volume", "chi_square", "status")
-    return replace(rec, **{name: getattr(rec, name)[sample] for name in names})
+    names = ("thickness", "uncertainty", "volume", "chi_square", "status", "rejected")
+    parts = {name: values[sample] for name in names if (values := getattr(rec, name)) is not None}
+    return replace(rec, **parts, verdicts=rec.verdicts[sample : sample + 1])
 
 
 def _check(sample: int, count: int) -> None:

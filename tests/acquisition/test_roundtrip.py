@@ -24,7 +24,7 @@ def test_our_scan_comes_back_with_its_history(scan_file):
     path, scan = scan_file
     back = read_scan(path)
     assert np.array_equal(back.data, scan.data)
-    assert (back.energies_kev, back.pixel_nm, back.forward) == ((5, 7, 9, 11, 13), 8.0, "material")
+    assert (back.energies_kev, back.pixel_nm, back.forward) == ((5, 7, 9, 11, 13), 8.0, "transport")
     assert back.stack.energies_kev == back.energies_kev
     done = back.history["import"]
     assert (done["dark"], done["registered"], len(done["files"])) == (DARK, True, 5)

@@ -57,7 +57,7 @@ def test_a_missing_library_is_told(capsys, gl, monkeypatch):
 
 
 def test_a_wrong_forward_model_is_told(capsys, gl, monkeypatch):
-    monkeypatch.setattr(doctor, "_SPOT", (5.0, 1.6))
+    monkeypatch.setattr(doctor, "_SPOT", 1.6)
     code, usable, checks = diagnosis(capsys)
     assert (code, usable, checks["model"]["state"]) == (1, False, "broken")
     assert main(["doctor"]) == 1

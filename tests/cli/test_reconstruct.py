@@ -87,9 +87,9 @@ def test_a_part_of_the_samples(folder, solver, text, numbers):
 
 @pytest.mark.parametrize(
     ("flags", "in_file", "used"),
-    [([], "published", "published"), (["--contrast", "material"], "published", "material"), ([], None, "material")],
+    [([], "published", "published"), (["--contrast", "material"], "published", "material"), ([], None, "transport")],
 )
-def test_contrast_is_the_flag_then_the_file_then_material(folder, solver, flags, in_file, used):
+def test_contrast_is_the_flag_then_the_file_then_the_default(folder, solver, flags, in_file, used):
     write_scan("scan.h5", make_scan(forward=in_file))
     assert main(["reconstruct", "scan.h5", "-o", "out.h5", *flags]) == 0
     assert solver[0]["forward"] == used
@@ -98,7 +98,7 @@ def test_contrast_is_the_flag_then_the_file_then_material(folder, solver, flags,
 def test_noise_is_the_flag_else_estimated(folder, solver):
     write_scan("scan.h5", make_scan(noise=0.02))
     assert main(["reconstruct", "scan.h5", "-o", "out.h5"]) == 0
-    assert main(["reconstruct", "scan.h5", "-o", "out.h5", "--noise", "0.05"]) == 0
+    assert main(["reconstruct", "scan.h5", "-o", "other.h5", "--noise", "0.05"]) == 0
     assert [call["noise"] for call in solver] == [None, 0.05]
 
 
@@ -116,7 +116,7 @@ def test_an_array_without_energies_says_what_it_takes(folder, solver, capsys):
     assert main(["reconstruct", "scan.npy", "-o", "out.h5", "--stack", "au-al-si"]) == 0
     assert "note: scan.npy says no energies: 5..35 keV are taken from stack au-al-si" in capsys.readouterr().err
     np.save("three.npy", make_scan().data[:3])
-    assert main(["reconstruct", "three.npy", "-o", "out.h5", "--stack", "au-al-si", "--energies", "5:9:2"]) == 0
+    assert main(["reconstruct", "three.npy", "-o", "three.h5", "--stack", "au-al-si", "--energies", "5:9:2"]) == 0
     assert solver[1]["scan"].energies_kev == (5.0, 7.0, 9.0)
     assert "note" not in capsys.readouterr().err
 
@@ -171,7 +171,7 @@ def test_settings_not_understood_are_told(text):
         (["--voxel-nm", "-1"], "--voxel-nm -1: must be a positive size in nm"),
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["-o", "missing/out.h5"], "missing is no folder: create it"),
-        (["-o", "."], "is a folder: give the name of a file"),
+        (["-o", "."], "is not empty and holds no reconstruction"),
         (["-o", "scan.h5"], "scan.h5: is the input itself"),
     ],
 )

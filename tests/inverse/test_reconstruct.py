@@ -80,7 +80,7 @@ def test_what_the_scan_knows_is_used_and_kept():
     assert (found.forward, found.pixel_nm, found.stack, found.method) == ("published", 4, STACK, "likelihood")
     assert found.history["seed"] == 5
     assert found.seconds > 0
-    assert likelihood(scan.data).forward == "material"
+    assert likelihood(scan.data).forward == "transport"
     assert likelihood(scan, forward="material").forward == "material"
     assert likelihood(scan, iterations=3).history["options"] == {"iterations": 3}
 
@@ -126,8 +126,12 @@ def test_a_good_fit_is_ok_and_chi_square_is_near_one():
 def test_pixels_that_no_stack_explains_are_a_poor_fit():
     data = recorded().data.copy()
     data[:, 3, 4] = np.linspace(1.8, 0.9, 31) ** 3
-    found = likelihood(data, noise=0.02)
+    found = likelihood(data, noise=0.02, as_is=True)
     assert found.status[3, 4] in (Status.POOR_FIT, Status.OUT_OF_RANGE)
+    alone = likelihood(data, noise=0.02)
+    assert alone.status[3, 4] == Status.REJECTED
+    assert alone.rejected[3, 4] == 31
+    assert alone.rejected.sum() == 31
     assert (found.status == Status.POOR_FIT).sum() + (found.status == Status.OUT_OF_RANGE).sum() <= 2
 
 

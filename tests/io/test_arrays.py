@@ -56,7 +56,7 @@ def test_files_of_another_kind_are_named(tmp_path):
     np.save(tmp_path / "b.npy", SCAN)
     (tmp_path / "b.npy").rename(tmp_path / "b.npz")
     refused(lambda: read_npz(tmp_path / "b.npz"), "b.npz: is a .npy array under another name: rename it to .npy")
-    refused(lambda: read_npy(tmp_path / "none.npy"), "none.npy: cannot be read (No such file or directory)")
+    refused(lambda: read_npy(tmp_path / "none.npy"), "none.npy: no such file: check the path")
     (tmp_path / "empty.npy").touch()
     refused(lambda: read_npy(tmp_path / "empty.npy"), "empty.npy: is empty or cut off")
 

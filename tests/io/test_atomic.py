@@ -11,6 +11,7 @@ import pytest
 import making
 from making import E, X, Y, make_reconstruction, make_scan
 from microtomo.errors import MicrotomoError
+from microtomo.io.atomic import whole_file
 from microtomo.io.reconstructions import new_reconstruction
 from microtomo.io.scans import read_scan, write_scan
 
@@ -113,3 +114,59 @@ def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tmp_path, limit, what):
     assert done.returncode == 0, done.stderr
     assert "out.h5: cannot be written, file too large: make room" in done.stdout
     assert left_in(tmp_path) == []
+
+
+# --- temporary files in a folder that others may write ---
+
+
+def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "precious").write_text("precious")
+    for name in (f".out.h5.{os.getpid()}.partial", ".out.h5.0123456789abcdef.partial"):
+        (tmp_path / name).symlink_to(tmp_path / "precious")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "0123456789abcdef")  # even one that was guessed
+    with pytest.raises(MicrotomoError, match="cannot be written"):
+        write_scan(tmp_path / "out.h5", make_scan())
+    monkeypatch.undo()
+    write_scan(tmp_path / "out.h5", make_scan())
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_two_writers_with_one_process_number_do_not_mix(tmp_path, monkeypatch):
+    """As in two containers that share a folder."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with whole_file(tmp_path / "out") as one, whole_file(tmp_path / "out") as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert left_in(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_text() in ("one", "other")
+
+
+def test_what_a_killed_command_left_the_next_one_clears(tmp_path):
+    script = "import sys, os, signal\nfrom microtomo.io.atomic import whole_file\n" + (
+        "with whole_file(sys.argv[1]) as path:\n    path.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path / "out"], check=False)
+    assert killed.returncode == -9
+    (leftover,) = left_in(tmp_path)
+    assert leftover.endswith(".partial")
+    with whole_file(tmp_path / "other") as path:
+        path.write_text("of another name")
+    assert leftover in left_in(tmp_path)
+    with whole_file(tmp_path / "out") as path:
+        path.write_text("whole")
+    assert left_in(tmp_path) == ["other", "out"]
+
+
+def test_a_file_is_as_readable_as_any_other(tmp_path):
+    with whole_file(tmp_path / "out") as path:
+        path.write_text("x")
+    (tmp_path / "plain").write_text("x")
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_names_as_long_as_a_file_system_takes_are_written(tmp_path):
+    for name in ("x" * 250, "µ" * 120):
+        with whole_file(tmp_path / name) as path:
+            path.write_text("x")
+        assert (tmp_path / name).read_text() == "x"

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from microtomo.errors import MicrotomoError
-from microtomo.io.hdf5 import axis_values, default_signal, in_nm, only_candidate, open_hdf5, pixel_size, shards, text
+from microtomo.io.axes import axis_values, pixel_size
+from microtomo.io.hdf5 import default_signal, in_nm, only_candidate, open_hdf5, text
+from microtomo.io.stored import StoredArray
 
 
 @pytest.fixture
@@ -47,13 +49,13 @@ def test_the_only_array_of_images_is_taken(file, tmp_path):
         only_candidate(tmp_path, file)
 
 
-def test_axes_come_from_nexus_or_from_a_sibling(file):
+def test_axes_come_from_nexus_or_from_a_sibling(file, tmp_path):
     signal = nexus(file)
-    values, units = axis_values(signal, -3)
+    values, units = axis_values(tmp_path, signal, -3)
     assert (values.tolist(), units) == ([0.0, 1.0], "keV")
     del signal.parent.attrs["axes"]
-    assert axis_values(signal, -3) is None
-    assert axis_values(signal, -3, ("energies", "energy"))[0].tolist() == [0.0, 1.0]
+    assert axis_values(tmp_path, signal, -3) is None
+    assert axis_values(tmp_path, signal, -3, ("energies", "energy"))[0].tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(("units", "size"), [("nm", 4.0), ("um", 4000.0), ("angstrom", 0.4), ("px", None)])
@@ -73,17 +75,16 @@ def test_lengths():
 
 
 def test_shards_behind_a_virtual_data_set_must_be_there(file, tmp_path):
-    assert shards(nexus(file)) == ()
     with h5py.File(tmp_path / "part.h5", "w") as part:
         part["data"] = np.ones(3)
     layout = h5py.VirtualLayout((3,), "f8")
     layout[:] = h5py.VirtualSource("part.h5", "data", (3,))
     file.create_virtual_dataset("whole", layout)
     file.flush()
-    assert shards(file["whole"]) == (tmp_path / "part.h5",)
+    assert StoredArray.of(tmp_path / "a.h5", file["whole"]).files == (tmp_path / "part.h5",)
     (tmp_path / "part.h5").unlink()
     with pytest.raises(MicrotomoError, match=r"its shard part\.h5 is missing"):
-        shards(file["whole"])
+        _ = StoredArray.of(tmp_path / "a.h5", file["whole"]).files
 
 
 def test_text_of_any_kind_of_attribute(file):

@@ -149,7 +149,7 @@ def test_the_layout_is_the_documented_one(tmp_path):
         assert file["entry/volume/data"].dtype == np.uint8
         assert file["entry/thickness/data"].attrs["units"] == "nm"
         status = file["entry/fit/status"]
-        assert list(status.attrs["names"]) == ["ok", "poor_fit", "out_of_range", "not_converged"]
+        assert list(status.attrs["names"]) == ["ok", "poor_fit", "out_of_range", "not_converged", "masked", "rejected"]
         assert "raise max_nm" in status.attrs["meanings"][2]
 
 
@@ -266,7 +266,8 @@ def test_what_is_given_goes_before_what_the_file_says(tmp_path):
     assert (back.energies_kev, back.pixel_nm, back.forward) == (energies, 7.0, "material")
 
 
-def test_a_large_scan_is_mapped_not_loaded(tmp_path):
+def test_a_large_scan_is_mapped_not_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("microtomo.io.nexus.MAPPED_BYTES", 1)  # what a large scan has
     scan = make_scan()
     write_scan(tmp_path / "scan.h5", scan)
     with open_scan(tmp_path / "scan.h5") as source:

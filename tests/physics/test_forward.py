@@ -14,6 +14,8 @@ from microtomo.physics.forward import (
     list_forward_models,
     register_forward,
 )
+from microtomo.physics.transport import backscatter_coefficient
+from microtomo.simulate.scans import simulate_scan
 
 M = builtin_materials()
 GOLD = Stack(name="gold", substrate=M["Si"], layers=(Layer(material=M["Au"], max_nm=15),), energies_kev=(5, 7, 9))
@@ -116,3 +118,13 @@ def test_unknown_names_and_names_taken_are_refused():
         forward_class("publish")
     with pytest.raises(MicrotomoError, match="'material' is registered twice"):
         register_forward("material", citation="nobody")(type("Other", (ForwardModel,), {"__doc__": "Another."}))
+
+
+def test_a_film_beyond_the_range_of_the_stack_is_simulated_and_not_cut_off():
+    """The range says what to look for, not what a sample may be: bulk is the limit of any forward model."""
+    stack = load_stack("au-al-si").model_copy(update={"energies_kev": (5.0, 20.0)})
+    thick = simulate_scan(stack, np.array([[[80.0]], [[0.0]]]), forward="transport", noise=0.0)
+    film = [backscatter_coefficient([("Au", 80.0), ("Si", None)], stack.energies_kev)[k] for k in (0, 1)]
+    bare = backscatter_coefficient([("Si", None)], stack.energies_kev)
+    assert thick.data[:, 0, 0] == pytest.approx(np.array(film) / bare, rel=0.002)
+    assert thick.stack == stack

@@ -8,7 +8,7 @@ import torch
 
 from microtomo.inverse.leaderboard import Trial
 from microtomo.materials import load_stack
-from microtomo.report.markdown import write_csv, write_markdown
+from microtomo.report.markdown import write_markdown, write_table
 from microtomo.report.page import Cell, Report, Section, Table
 from microtomo.reproduce.sem import figures, published, tables
 from microtomo.reproduce.sem.chart import STEPS, cell_errors, chart, chart_scans
@@ -114,7 +114,7 @@ def test_an_error_of_the_bound_is_at_one():
 
 def test_markdown_and_csv_say_what_the_page_says(tmp_path):
     table = Table(["method", "mIoU"], [["a|b, ours", Cell("▼ 0.500", worse=True)], ["c", "0.600"]], published=[1])
-    write_csv(table, tmp_path / "t.csv")
+    write_table(table, tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text() == 'method,mIoU\n"a|b, ours",▼ 0.500\nc,0.600\n'
     write_markdown(Report("Title", "Lead.", [Section("One", "Text.", table)]), tmp_path / "r.md")
     assert (tmp_path / "r.md").read_text() == (

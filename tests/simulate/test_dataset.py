@@ -13,7 +13,7 @@ def test_defaults_are_the_published_scans():
     assert (config.height, config.width, len(config.stack.energies_kev)) == (128, 128, 31)
     assert config.structures == {"perlin": 1}
     assert config.detector.noise == 0.02
-    assert config.forward == "material"
+    assert config.forward == "transport"
 
 
 def test_no_layer_seed_occurs_twice_in_the_reference_set():

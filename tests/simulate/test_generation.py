@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from microtomo.errors import MicrotomoError
-from microtomo.simulate.dataset import load_config
+from microtomo.simulate.dataset import load_config, make_sample
 from microtomo.simulate.generation import forecast, generate_dataset
 from microtomo.simulate.shards import ShardJob
 
@@ -172,9 +172,13 @@ def test_impossible_requests(tmp_path):
         generate_dataset(small(samples=3), tmp_path / "set", workers=0)
 
 
-def test_forecast_tells_size_and_leaves_nothing(tmp_path):
+def test_forecast_tells_size_and_writes_nothing(tmp_path, monkeypatch):
     config = small(samples=300)
-    expected = forecast(config, tmp_path / "deep" / "set", seed=1)
+    make_sample(config, 1, "", 0)  # tables of the forward model are made and kept
+    with monkeypatch.context() as closed:
+        for name in ("open", "mkdir", "replace"):
+            closed.setattr(os, name, lambda *_, name=name, **__: pytest.fail(f"a dry run calls {name}"))
+        expected = forecast(config, tmp_path / "deep" / "set", seed=1)
     assert not list(tmp_path.iterdir())
     made = generate_dataset(config, tmp_path / "set", seed=1)
     assert expected.bytes == pytest.approx(made.bytes, rel=0.3)  # small samples: the files' own kilobytes show

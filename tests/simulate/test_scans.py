@@ -19,7 +19,7 @@ def test_the_same_kind_comes_out(kind, dtype):
     assert scan.data.dtype == thickness.dtype
     assert scan.shape == (3, 31, 12, 9)
     assert scan.truth is thickness
-    assert scan.forward == "material"
+    assert scan.forward == "transport"
     assert scan.noise == 0.02
     assert scan.stack.name == "au-al-si"
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from microtomo.materials import load_stack
 from microtomo.physics.detector import Detector
+from microtomo.registry import DEFAULT_FORWARD
 from microtomo.simulate.microscope import Microscope, random_drift, simulate_acquisition
 from microtomo.simulate.structures import make_structure
 
@@ -16,7 +17,7 @@ def few_energies(*energies):
 
 def record(
     stack="au-al-si", size=96, drift=None, noise=0.02, counts=20000.0, uneven=0.15, bits=16, kind="perlin",
-    seeds=(11, 12), forward="material", thickness=None,
+    seeds=(11, 12), forward=DEFAULT_FORWARD, thickness=None,
 ):  # fmt: skip
     """An acquisition of ``size`` pixels; ``drift`` is (e, 2) or the step of a random walk, None for none."""
     stack = load_stack(stack) if isinstance(stack, str) else stack

@@ -112,6 +112,7 @@ def test_training_from_a_data_set_on_disk(tmp_path):
     generate_dataset(made, tmp_path / "data", seed=5, workers=1)
     settings = [f"data.path={tmp_path / 'data'}"]
     weights = run_training(config_of(*settings, epochs=2), tmp_path / "run")
+    assert [row["samples"] for row in rows(tmp_path / "run")] == ["6", "12"]  # there are six, whatever data.epoch says
     assert_same(tensors(weights), tensors(run_training(config_of(*settings, epochs=2), tmp_path / "again")))
     for wrong, sentence in (
         ([f"data.path={tmp_path / 'none'}"], "none"),

@@ -18,8 +18,9 @@ from microtomo.io.hashing import sha256_of
 from microtomo.io.nexus import nexus_file
 from microtomo.io.recorded import read_frames
 from microtomo.materials import Stack, load_stack
-from microtomo.physics.forward import DEFAULT, forward_model
-from microtomo.scan import Scan
+from microtomo.physics.forward import forward_model
+from microtomo.registry import DEFAULT_FORWARD
+from microtomo.scan import Scan, check_region
 
 DEFAULT_PIXEL_NM = 10.0
 """Pixel size of a scan whose files state none."""
@@ -71,7 +72,8 @@ def import_stack(
     reference_kev: float | None = None,
     keep_field: bool = False,
     stack: Stack | str | Path = "au-al-si",
-    forward: str = DEFAULT,
+    forward: str = DEFAULT_FORWARD,
+    energy_pattern: str | None = None,
 ) -> Imported:
     """Read, register and normalise the images of a multi-energy scan.
 
@@ -85,6 +87,8 @@ def import_stack(
         Rows and columns of bare substrate in the image at ``reference_kev``; found when not given.
     reference_kev
         The image that all others are moved to; the middle one when not given.
+    energy_pattern
+        Where names say their energy: ``scan_{kev}_*.tif``, see :func:`microtomo.io.names.energy_by_pattern`.
     keep_field
         Keep the size of the images: where not all energies see, the nearest row or column is repeated.
 
@@ -95,10 +99,12 @@ def import_stack(
     """
     chosen = load_stack(stack)
     named = [places] if isinstance(places, str | Path) else list(places)
-    recording = assemble(read_frames(named, energies_kev), energies_kev, pixel_nm)
+    recording = assemble(read_frames(named, energies_kev, energy_pattern), energies_kev, pixel_nm)
     energies = recording.energies_kev
     chosen = chosen.model_copy(update={"energies_kev": energies})
     reference = _reference(energies, reference_kev)
+    if substrate is not None:
+        check_region(*substrate, recording.images.shape, "substrate region")
     level = dark or 0.0
     levels = measure_levels(recording.images, level)
     signal = _above_dark(recording, level)
@@ -131,6 +137,18 @@ def import_stack(
     imported = Imported(scan, recording, levels, shifts, undone, field, bare, scatter, tuple(findings), dark)
     imported.scan.history.update({"import": history(imported)})
     return imported
+
+
+def part_of(imported: Imported, roi: tuple[slice, slice] | None, mask: np.ndarray | None) -> Scan:
+    """The scan with what ``mask`` (y, x) leaves out as NaN, cropped to ``roi``: both in pixels of the reference image,
+    the mask also in those of the scan. Raises MicrotomoError for a region outside, and for a mask of another size."""
+    scan, recorded = imported.scan, imported.recording.images.shape
+    if mask is not None:
+        scan = scan.masked(mask[imported.field] if mask.shape == recorded[1:] else mask)
+    if roi is not None:
+        check_region(*roi, recorded, "region of interest")
+        scan = scan.cropped(*_inside(roi, imported.field))
+    return scan
 
 
 def _above_dark(recording: Recording, level: float) -> np.ndarray:

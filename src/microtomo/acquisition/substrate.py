@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from microtomo.acquisition.bare_tiles import bare_tiles
+from microtomo.acquisition.spectra import spectra_of
+from microtomo.acquisition.tiles import tile_side
 from microtomo.errors import MicrotomoError
 from microtomo.physics.forward import ForwardModel
 
-_TILES = 32  # along the shorter side
 _EVEN = 1.6  # scatter inside a tile over that of the most even quarter of the tiles
 _SAME = 1.6  # distance of two groups of tiles over that of two tiles of one group
 _SHARE = 0.004  # of the tiles that a group must have
 _MISFIT = 0.006  # relative, root mean square over the energies
 _EQUAL = 0.0003  # misfits that noise may swap
-_THINNEST = 0.03  # of the range of a layer: what is there at all is thicker
 _GIVE = "give its rows and columns with --substrate"
 
 
@@ -104,7 +103,7 @@ def _groups(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int
     and the length of a tile [pixels]."""
     from scipy.ndimage import binary_dilation
 
-    tile = max(4, min(images.shape[1:]) // _TILES) // 2 * 2
+    tile = tile_side(images.shape)
     high, wide = (n // tile for n in images.shape[1:])
     labels = np.full((high, wide), -1)
     if not high or not wide:
@@ -166,41 +165,11 @@ def _misfit(
     spectra: np.ndarray, sizes: np.ndarray, gain: np.ndarray, forward: ForwardModel, without: int = -1
 ) -> float:
     """Distance of the groups' spectra over ``gain`` from what the stack can give: root mean square, by size."""
-    known, slopes, reach = _library(forward)
-    squares, weights = [], []
-    for i, (spectrum, size) in enumerate(zip(spectra, sizes, strict=True)):
-        if i == without:
-            continue
-        logs = np.log(spectrum / gain)
-        nearest = int(((logs - known) ** 2).sum(1).argmin())
-        # between the thicknesses of the grid: half a step either way along each layer
-        rest = logs - known[nearest]
-        step = np.clip(np.linalg.lstsq(slopes[:, nearest].T, rest, rcond=None)[0], *reach[:, :, nearest])
-        squares.append(float(((rest - step @ slopes[:, nearest]) ** 2).mean()))
-        weights.append(size)
-    return float(np.sqrt(np.average(squares, weights=weights))) if squares else 0.0
-
-
-@lru_cache(maxsize=4)
-def _library(forward: ForwardModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logarithm of the signal over substrate (s, e) of many thicknesses of the stack, thin ones denser; its change
-    (l, s, e) by one step of the grid along each layer; and the lowest and highest step (2, l, s) from each, so that a
-    layer is absent or has a thickness that is worth the name."""
-    import torch
-
-    stack = forward.stack
-    steps = {1: 400, 2: 41, 3: 14, 4: 8}[len(stack.layers)]
-    thick = _THINNEST + (1 - _THINNEST) * torch.linspace(0, 1, steps - 1, dtype=torch.float64) ** 1.3
-    relative = torch.cat([torch.zeros(1, dtype=torch.float64), thick])
-    axes = [relative * nm for nm in stack.max_nm]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    logs = forward(grid.flatten(1)[:, None])[:, 0].log().numpy()
-    field = logs.reshape(len(logs), *grid.shape[1:])
-    along = range(1, field.ndim)
-    slopes = np.stack([np.gradient(field, axis=k).reshape(len(logs), -1).T for k in along])
-    place = np.indices(field.shape[1:]).reshape(field.ndim - 1, -1)
-    reach = np.stack([np.where(place > 1, -0.5, 0.0), np.where(place > 0, 0.5, 0.0)])
-    return logs.T, slopes, reach
+    others = np.arange(len(spectra)) != without
+    if not others.any():
+        return 0.0
+    rest = spectra_of(forward).residual(np.log(spectra[others] / gain))
+    return float(np.sqrt(np.average((rest**2).mean(1), weights=sizes[others])))
 
 
 def _gain(images: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.options import parse_energies, parse_region
+from microtomo.cli.options import Force, new_file, parse_energies, parse_region
+from microtomo.cli.say import console, say
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def calibrate(
         typer.Option(help="Relative noise of a pixel, for films of too few pixels to show it."),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="The fit: picture and values (.html), or picture (.png).")] = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Fit detector, beam energy and densities on films of known thickness, and write them into a stack file.
@@ -65,16 +67,17 @@ def calibrate(
     annulus = {} if exit_angles is None else {"exit_angles_deg": _angles(exit_angles)}
 
     from microtomo.cli.progress import progress
-    from microtomo.inverse.calibration import calibrate_file
+    from microtomo.inverse import calibration
     from microtomo.io.atomic import check_output
     from microtomo.io.stacks import write_stack
 
     for path in (output, report):
         if path is not None:
             check_output(path)
+            new_file(path, force)
     names = [part.strip() for part in fit.split(",") if part.strip()]
     with progress(unit="solutions") as show:
-        found = calibrate_file(
+        found = calibration.calibrate(
             scan, known, stack=stack, mask=mask, energies_kev=kev, substrate=region, noise=noise, detector=annulus,
             fit=names, response=response, progress=lambda solutions: show(solutions, "fitting"),
         )  # fmt: skip
@@ -82,10 +85,10 @@ def calibrate(
     if report is not None:
         _write(found, report)
     if as_json:
-        typer.echo(json.dumps({"output": str(output), **_plain(found)}))
+        say(json.dumps({"output": str(output), **_plain(found)}))
         return
     _show(found)
-    typer.echo(f"written to {output}")
+    say(f"written to {output}")
 
 
 def _angles(text: str) -> tuple[float, float]:
@@ -130,19 +133,16 @@ def _write(found: Calibration, report: Path) -> None:
 
 
 def _show(found: Calibration) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from microtomo.report.calibration import heading, value_table
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120  # a file or a pipe has no width
+    shown = console()
     content, table = value_table(found), Table(title=heading(found))
     for i, name in enumerate(content.header):
         table.add_column(name, justify="right" if i else "left")
     for row in content.rows:
         table.add_row(*map(str, row))
-    console.print(table)
+    shown.print(table)
     for note in found.notes:
-        console.print(f"{note[0].upper()}{note[1:]}.", highlight=False)
+        shown.print(f"{note[0].upper()}{note[1:]}.")

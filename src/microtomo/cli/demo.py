@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from microtomo.cli.options import Forward
+from microtomo.cli.say import console, say, tell
+from microtomo.registry import DEFAULT_FORWARD
 
 if TYPE_CHECKING:
     from microtomo.report.gallery import Result
@@ -24,7 +26,7 @@ NOISE = 0.02
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("demo"),
     samples: Annotated[int, typer.Option(min=1, max=100, help="Number of Perlin structures.")] = 6,
-    forward: Forward = "published",
+    forward: Forward = DEFAULT_FORWARD,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Simulate scans, reconstruct them with every method, score them and draw pictures, a page and files."""
@@ -54,16 +56,16 @@ def demo(
     recs = {m: {name: _reconstruct(scan, m, name) for name, scan in scans.items()} for m in methods}
     results = [_result(m, found, scans) for m, found in recs.items()]
     compare = forward == Published.name
-    _tell("drawing pictures")
+    tell("drawing pictures")
     files = _files(output, scans, recs)
     _page(output, scans, recs, results, compare, files)
     seconds = time.perf_counter() - started
     if as_json:
         summary = {"output": str(output), "forward": forward, "noise": NOISE, "seconds": round(seconds, 1)}
-        typer.echo(json.dumps({**summary, "methods": [asdict(r) for r in results]}))
+        say(json.dumps({**summary, "methods": [asdict(r) for r in results]}))
     else:
         _show(results, compare, forward, samples)
-    _tell(f"done in {seconds:.0f} s: open {output / 'index.html'}")
+    tell(f"done in {seconds:.0f} s: open {output / 'index.html'}")
 
 
 def _prepare(methods: list[str], scan: Scan) -> None:
@@ -72,7 +74,7 @@ def _prepare(methods: list[str], scan: Scan) -> None:
 
     from microtomo.inverse.reconstruct import reconstruct
 
-    _tell("preparing: kernels are compiled the first time, half a minute")
+    tell("preparing: kernels are compiled the first time, half a minute")
     corner = replace(scan, data=scan.data[:, 48:80, 48:80], truth=None)
     for method in methods:
         reconstruct(corner, method=method, forward=scan.forward)
@@ -82,7 +84,7 @@ def _reconstruct(scan: Scan, method: str, name: str) -> Reconstruction:
     from microtomo.inverse.reconstruct import reconstruct
 
     rec = reconstruct(scan, method=method, forward=scan.forward)
-    _tell(f"{name}: {rec.summary()}")
+    tell(f"{name}: {rec.summary()}")
     return rec
 
 
@@ -127,7 +129,7 @@ def _page(
 
     problem = offscreen_works()
     if problem is not None:
-        _tell(f"note: no 3D pictures, HTML scenes only. {problem}")
+        tell(f"note: no 3D pictures, HTML scenes only. {problem}")
     best = "map" if "map" in recs else max(results, key=lambda r: r.test).method
     gallery = Gallery(output, best, draw_3d=problem is None)
     stack = recs[best]["perlin"].stack
@@ -155,7 +157,6 @@ def _page(
 
 
 def _show(results: list[Result], compare: bool, forward: str, samples: int) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -174,11 +175,5 @@ def _show(results: list[Result], compare: bool, forward: str, samples: int) -> N
             for c in (c if isinstance(c, Cell) else Cell(c) for c in row)
         ]
         table.add_row(*cells, style="dim" if i in data.published else "", end_section=i + 1 in data.published[:1])
-    console = Console()
-    if not console.is_terminal:
-        console.width = 100  # a file or a pipe has no width: 80 would cut the headings
-    console.print(table)
-
-
-def _tell(message: str) -> None:
-    typer.echo(message, err=True)
+    shown = console()
+    shown.print(table)

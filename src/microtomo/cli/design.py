@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.options import Forward
+from microtomo.cli.options import Force, Forward, new_file
+from microtomo.cli.say import console, say, tell
 from microtomo.errors import MicrotomoError
+from microtomo.registry import DEFAULT_FORWARD
 
 if TYPE_CHECKING:
     from microtomo.inverse.design import Check, Choice, Question
@@ -23,7 +25,7 @@ _MOST = 40  # images of the longest choice
 def design(
     output: Annotated[Path | None, typer.Option("--output", "-o", help=".html, .png or .json to write.")] = None,
     stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
-    forward: Forward = "material",
+    forward: Forward = DEFAULT_FORWARD,
     energies: Annotated[
         str | None, typer.Option(help="Energies in keV to choose from: 5:35, 5:35:2 or 5,7.5,10; else the stack's.")
     ] = None,
@@ -44,6 +46,7 @@ def design(
     check: Annotated[
         int, typer.Option(min=0, help="Simulate and reconstruct so many images of each kind at the chosen energies.")
     ] = 0,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Choose the beam energies that tell most of a stack, and say how precise a scan of them can be.
@@ -62,6 +65,7 @@ def design(
 
     if output is not None:
         check_output(output)
+        new_file(output, force)
     question = _question(stack, forward, energies, noise, electrons, thickness, dose)
     count = len(question.stack.energies_kev)
     if images > min(count, _MOST):
@@ -76,9 +80,9 @@ def design(
     made = Design(question, curves, chosen, others, checks, check)
     if output is not None:
         _write(made, output)
-        _tell(f"written to {output}")
+        tell(f"written to {output}")
     if as_json:
-        typer.echo(json.dumps(_told(made)))
+        say(json.dumps(_told(made)))
     else:
         _show(made)
 
@@ -198,14 +202,11 @@ def _write(design: Design, output: Path) -> None:
 
 
 def _show(design: Design) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from microtomo.report.design import about, check_table, choice_table, heading
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120  # a file or a pipe has no width
+    shown = console()
     tables = [(heading(design.question), choice_table(design))]
     tables += [(f"Checked on {design.samples} images of each kind", check_table(design))] if design.checks else []
     for title, content in tables:
@@ -214,14 +215,10 @@ def _show(design: Design) -> None:
             table.add_column(name, justify="right" if i != 1 else "left")
         for row in content.rows:
             table.add_row(*map(str, row))
-        console.print(table)
-    console.print(about(design), highlight=False)
+        shown.print(table)
+    shown.print(about(design))
 
 
 def _tell_check(check: Check) -> None:
     errors = ", ".join(f"{v:.3g}" for v in check.rmse_nm)
-    _tell(f"{check.structure}, {check.name} {len(check.energies_kev)} energies, {check.method}: {errors} nm")
-
-
-def _tell(message: str) -> None:
-    typer.echo(message, err=True)
+    tell(f"{check.structure}, {check.name} {len(check.energies_kev)} energies, {check.method}: {errors} nm")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.say import console, say, tell
+
 if TYPE_CHECKING:
     from microtomo.scan import Reconstruction
 
@@ -19,7 +21,9 @@ def evaluate(
     ] = None,
     truth: Annotated[
         Path | None,
-        typer.Argument(metavar="TRUTH", help="Simulated scan, data set, file with thickness maps, .npy or .npz."),
+        typer.Argument(
+            metavar="[TRUTH]", help="Simulated scan, data set, file with thickness maps, .npy or .npz; else OUT's own."
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="No files: every method on the test structures, beside what was published.")
@@ -43,21 +47,45 @@ def evaluate(
 
         leaderboard(task, method, samples, validation, as_json)
         return
-    if reconstruction is None or truth is None:
-        raise typer.BadParameter("give a reconstruction and its truth: microtomo evaluate OUT.h5 TRUTH.h5, or --all")
+    if reconstruction is None:
+        raise typer.BadParameter("give a reconstruction: microtomo evaluate OUT.h5 [TRUTH.h5], or --all")
     from microtomo.errors import naming
     from microtomo.inverse.evaluation import evaluate as score
+    from microtomo.io.kinds import Kind, kind_of
     from microtomo.io.reconstructions import read_reconstruction
     from microtomo.io.scans import read_truth
 
     rec = read_reconstruction(reconstruction)
+    if truth is None:
+        truth = reconstruction
+        _check_truth(truth)
+    elif truth.is_file() and kind_of(truth) is Kind.RECONSTRUCTION:
+        _tell_of_reconstruction(truth)
     known = read_truth(truth)
     with naming(truth):
         scores = score(rec, known).as_dict()
     if as_json:
-        typer.echo(json.dumps(_plain({"reconstruction": str(reconstruction), "truth": str(truth), **scores})))
+        say(json.dumps(_plain({"reconstruction": str(reconstruction), "truth": str(truth), **scores})))
     else:
         _show(scores, rec)
+
+
+def _check_truth(file: Path) -> None:
+    """Raise MicrotomoError for a reconstruction that holds no truth."""
+    from microtomo.errors import MicrotomoError
+    from microtomo.io.nexus import TRUTH, open_nexus
+
+    with open_nexus(file) as (_, entry):
+        if entry is None or entry.data(TRUTH) is None:
+            raise MicrotomoError(f"{file}: holds no true thickness: give the simulated scan, or maps of the thickness")
+
+
+def _tell_of_reconstruction(file: Path) -> None:
+    from microtomo.io.nexus import TRUTH, open_nexus
+
+    with open_nexus(file) as (_, entry):
+        if entry is not None and entry.data(TRUTH) is None:
+            tell(f"note: {file} is a reconstruction and no truth: `microtomo compare A.h5 B.h5` compares two")
 
 
 def _plain(value: Any) -> Any:
@@ -70,10 +98,9 @@ def _plain(value: Any) -> Any:
 
 
 def _show(scores: dict[str, Any], rec: Reconstruction) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    shown = console()
     per_class = Table(title=f"Voxels: {scores['method']}, {scores['samples']} sample(s)")
     for column in ("class", "IoU", "recall", "precision", "IoU pooled", "recall pooled", "precision pooled"):
         per_class.add_column(column, justify="left" if column == "class" else "right")
@@ -83,15 +110,18 @@ def _show(scores: dict[str, Any], rec: Reconstruction) -> None:
     per_class.add_section()
     means = (scores["miou"], scores["mrecall"], scores["mprecision"], scores["pooled_miou"])
     per_class.add_row("mean", *(_number(value) for value in means))
-    console.print(per_class)
-    console.print(f"accuracy {_number(scores['maccuracy'])}")
+    shown.print(per_class)
+    shown.print(f"accuracy {_number(scores['maccuracy'])}")
     maps = Table(title="Thickness")
-    for column in ("layer", "RMSE nm", "bias nm", "mean error nm", "within 1.96 sd"):
+    shares = ("present", "absent", "edges", "inside")
+    within = ("95 % bars hold: where it is", "is not", "at edges", "inside")
+    for column in ("layer", "RMSE nm", "bias nm", "mean error nm", *within):
         maps.add_column(column, justify="left" if column == "layer" else "right")
     for k, name in enumerate(scores["layers"]):
-        coverage = "-" if scores["coverage95"] is None else f"{scores['coverage95'][k]:.1%}"
-        maps.add_row(name, *(f"{scores[key][k]:.3f}" for key in ("rmse_nm", "bias_nm", "mae_nm")), coverage)
-    console.print(maps)
+        held = [scores[f"coverage95_{share}"] for share in shares]
+        coverage = ["-" if h is None or math.isnan(h[k]) else f"{h[k]:.1%}" for h in held]
+        maps.add_row(name, *(f"{scores[key][k]:.3f}" for key in ("rmse_nm", "bias_nm", "mae_nm")), *coverage)
+    shown.print(maps)
 
 
 def _number(value: float) -> str:

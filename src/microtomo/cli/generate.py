@@ -10,6 +10,7 @@ import typer
 
 from microtomo.cli.options import BeamNm, GivenForward, Spread
 from microtomo.cli.progress import prepare, progress, resumable, time_of
+from microtomo.cli.say import say
 
 if TYPE_CHECKING:
     from microtomo.simulate.generation import Forecast
@@ -75,11 +76,11 @@ def generate(
     with resumable(f"finished shards stay in {out}"), progress(configuration.total, "samples") as show:
         result = generate_dataset(configuration, out, seed=seed, workers=workers, scheduler=scheduler, progress=show)
     if as_json:
-        typer.echo(json.dumps(result.as_dict()))
+        say(json.dumps(result.as_dict()))
         return
-    typer.echo(result.path)
+    say(result.path)
     rate = f" at {result.written / result.seconds:.0f} samples/s" if result.written else ""
-    typer.echo(
+    say(
         f"{result.samples} samples, {result.written} written in {time_of(result.seconds)}{rate}, "
         f"{_size_of(result.bytes)}",
         err=True,
@@ -88,12 +89,12 @@ def generate(
 
 def _show(expected: Forecast, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(expected.as_dict()))
+        say(json.dumps(expected.as_dict()))
         return
-    typer.echo(
-        f"{expected.samples} samples, {expected.missing} to write\n"
-        f"{_size_of(expected.bytes)} on disk, {_size_of(expected.free_bytes)} free\n"
-        f"about {time_of(expected.seconds)}"
+    say(
+        f"{expected.samples} samples, {expected.missing} to write",
+        f"{_size_of(expected.bytes)} on disk, {_size_of(expected.free_bytes)} free",
+        f"about {time_of(expected.seconds)}",
     )
 
 

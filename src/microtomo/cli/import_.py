@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microtomo.cli.options import Forward, parse_energies, parse_region
+from microtomo.cli.options import (
+    HDF5_SUFFIXES,
+    Force,
+    Forward,
+    Mask,
+    Roi,
+    new_file,
+    parse_energies,
+    parse_region,
+    read_mask_of,
+)
+from microtomo.cli.say import say, tell
 from microtomo.errors import MicrotomoError
+from microtomo.registry import DEFAULT_FORWARD
 
 if TYPE_CHECKING:
     from microtomo.acquisition.importing import Imported
+    from microtomo.scan import Scan
 
 
 def import_(
@@ -22,6 +35,10 @@ def import_(
     output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")],
     energies: Annotated[
         str | None, typer.Option(help="Beam energies in keV: 5:35, 5:35:2 or 5,7.5,10; else from names or metadata.")
+    ] = None,
+    energy_pattern: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="Where names say the energy: 'scan_{kev}_*.tif', or {ev} in eV."),
     ] = None,
     dark: Annotated[float | None, typer.Option(help="Counts without a beam, to subtract.")] = None,
     substrate: Annotated[
@@ -36,28 +53,32 @@ def import_(
     keep_field: Annotated[
         bool, typer.Option("--keep-field", help="Keep the size; edges repeat where an image does not reach.")
     ] = False,
+    roi: Roi = None,
+    mask: Mask = None,
     stack: Annotated[str, typer.Option(help="Built-in stack or .toml file.")] = "au-al-si",
-    forward: Forward = "material",
+    forward: Forward = DEFAULT_FORWARD,
     report: Annotated[
         Path | None, typer.Option(help="Quality page: a .html file, or a folder for the page and its pictures.")
     ] = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Import a microscope's images: dark level, registration, normalisation to bare substrate, and a verdict."""
-    if pixel_nm is not None and not 0 < pixel_nm < float("inf"):
-        raise MicrotomoError(f"--pixel-nm {pixel_nm:g}: must be a positive size in nm")
-    if dark is not None and not abs(dark) < float("inf"):
-        raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
+    _check_numbers(pixel_nm, dark)
     given = None if energies is None else parse_energies(energies)
     region = None if substrate is None else parse_region(substrate)
+    part = None if roi is None else parse_region(roi, "--roi")
 
-    from microtomo.acquisition.importing import import_stack
+    from microtomo.acquisition.importing import import_stack, part_of
     from microtomo.io.atomic import check_output
     from microtomo.io.scans import write_scan
 
     check_output(output, [place for place in places if Path(place).is_file()])
+    new_file(output, force, HDF5_SUFFIXES, "a scan")
     if report is not None and _is_page(report):
         check_output(report, [output])
+        new_file(report, force)
+    kept = read_mask_of(mask)
     imported = import_stack(
         places,
         energies_kev=given,
@@ -69,20 +90,36 @@ def import_(
         keep_field=keep_field,
         stack=stack,
         forward=forward,
+        energy_pattern=energy_pattern,
     )
-    write_scan(output, imported.scan)
+    scan = part_of(imported, part, kept)
+    write_scan(output, scan)
     page = None if report is None else _write_page(imported, report, output)
     if as_json:
-        typer.echo(json.dumps({"output": str(output), "report": page and str(page), **_summary(imported)}))
+        say(json.dumps({"output": str(output), "report": page and str(page), **_summary(imported, scan)}))
     else:
-        typer.echo(f"{_line(imported)}; written to {output}")
-    if imported.recording.pixel_nm is None:
-        typer.echo("note: no pixel size is known: 10 nm is taken, pass --pixel-nm", err=True)
-    for finding in imported.findings:
-        typer.echo(f"{'warning' if finding.grave else 'note'}: {finding.text}", err=True)
-    typer.echo(imported.summary, err=True)
+        say(f"{_line(imported)}; written to {output}")
+    _tell_about(imported, scan)
     if page is not None:
-        typer.echo(f"quality page: {page}", err=True)
+        tell(f"quality page: {page}")
+
+
+def _tell_about(imported: Imported, scan: Scan) -> None:
+    tell(f"energies: {', '.join(f'{e:g}' for e in scan.energies_kev)} keV")
+    if scan.shape != imported.scan.shape:
+        tell(f"region of interest: {scan.shape[1]} x {scan.shape[2]} pixels")
+    if imported.recording.pixel_nm is None:
+        tell("note: no pixel size is known: 10 nm is taken, pass --pixel-nm")
+    for finding in imported.findings:
+        tell(f"{'warning' if finding.grave else 'note'}: {finding.text}")
+    tell(imported.summary)
+
+
+def _check_numbers(pixel_nm: float | None, dark: float | None) -> None:
+    if pixel_nm is not None and not 0 < pixel_nm < float("inf"):
+        raise MicrotomoError(f"--pixel-nm {pixel_nm:g}: must be a positive size in nm")
+    if dark is not None and not abs(dark) < float("inf"):
+        raise MicrotomoError(f"--dark {dark:g}: give the counts of an image without a beam, such as 1500")
 
 
 def _is_page(report: Path) -> bool:
@@ -95,10 +132,10 @@ def _write_page(imported: Imported, report: Path, output: Path) -> Path:
     return (quality_page if _is_page(report) else quality_folder)(imported, report, f"Import of {output.name}")
 
 
-def _summary(imported: Imported) -> dict[str, Any]:
+def _summary(imported: Imported, scan: Scan) -> dict[str, Any]:
     return {
-        "energies_kev": list(imported.scan.energies_kev),
-        "shape": list(imported.scan.shape),
+        "energies_kev": list(scan.energies_kev),
+        "shape": list(scan.shape),
         "pixel_nm": imported.scan.pixel_nm,
         "trusted": imported.trusted,
         **imported.scan.history["import"],

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
+from microtomo.cli.say import console, say
 from microtomo.errors import MicrotomoError
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from microtomo.inverse.leaderboard import Entry, Trial
     from microtomo.registry import Method, Task
     from microtomo.tem.leaderboard import ImageEntry
@@ -30,7 +31,6 @@ def leaderboard(task: str, pattern: str, samples: int, validation: bool, as_json
 
 
 def _scans(task: Task, methods: list[Method], samples: int, seed: int, as_json: bool) -> None:
-    from rich.console import Console
 
     from microtomo.inverse import leaderboard as board
     from microtomo.io.atomic import machine
@@ -40,14 +40,14 @@ def _scans(task: Task, methods: list[Method], samples: int, seed: int, as_json: 
 
     entries = board.run_all(methods, samples, seed, report)
     if as_json:
-        typer.echo(board.as_json(entries, samples, seed, machine()))
+        say(*board.as_json(entries, samples, seed, machine()).splitlines())
         return
-    console = Console(width=118)
+    shown = console(118)
     for trial in board.TRIALS:
         rows = sorted((e for e in entries if e.trial == trial.name), key=lambda e: -e.miou)
         if rows:
-            console.print(_scan_table(trial, rows))
-    console.print(f"{machine()}; structures of seed {seed}, 128 x 128 pixels; noise level estimated from each scan")
+            shown.print(_scan_table(trial, rows))
+    shown.print(f"{machine()}; structures of seed {seed}, 128 x 128 pixels; noise level estimated from each scan")
 
 
 def _scan_table(trial: Trial, rows: list[Entry]) -> object:
@@ -72,7 +72,6 @@ def _scan_table(trial: Trial, rows: list[Entry]) -> object:
 
 
 def _images(task: Task, methods: list[Method], samples: int, seed: int, as_json: bool) -> None:
-    from rich.console import Console
 
     from microtomo.inverse.leaderboard import as_json as in_json
     from microtomo.io.atomic import machine
@@ -84,12 +83,12 @@ def _images(task: Task, methods: list[Method], samples: int, seed: int, as_json:
 
     entries = run_all(task, methods, samples, seed, report)
     if as_json:
-        typer.echo(in_json(entries, samples, seed, machine()))
+        say(*in_json(entries, samples, seed, machine()).splitlines())
         return
-    console = Console(width=118)
+    shown = console(118)
     if entries:
-        console.print(_image_table(task, sorted(entries, key=lambda e: -e.score)))
-    console.print(f"{machine()}; synthetic images of seed {seed}, scores pooled over all pixels")
+        shown.print(_image_table(task, sorted(entries, key=lambda e: -e.score)))
+    shown.print(f"{machine()}; synthetic images of seed {seed}, scores pooled over all pixels")
 
 
 def _image_table(task: Task, rows: list[ImageEntry]) -> object:
@@ -105,8 +104,10 @@ def _image_table(task: Task, rows: list[ImageEntry]) -> object:
     return table
 
 
-def _beside(score: float, published: float | None) -> tuple[str, str]:
+def _beside(score: float, published: float | None) -> tuple[str, Text]:
     """The cells of a published figure and of ours, which is red where it is below."""
+    from rich.text import Text
+
     if published is None:
-        return "-", f"{score:.4f}"
-    return f"{published:.3f}", f"[red]{score:.4f}[/red]" if score < published else f"{score:.4f}"
+        return "-", Text(f"{score:.4f}")
+    return f"{published:.3f}", Text(f"{score:.4f}", style="red" if score < published else "")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from typer.core import TyperGroup
 
+from microtomo.cli.verb import Verb
+
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
 
@@ -33,6 +35,11 @@ measure = typer.Typer(
     help="Measure what is on micrographs: tables with units, a summary and a picture.",
 )
 
+_FLAGS = (
+    ("force", "--force", "Write over files that are there already."),
+    ("as_json", "--json", "Print the summary as JSON."),
+)
+
 
 def measurements() -> typer.Typer:
     """The sub-commands, made from the registry."""
@@ -40,7 +47,7 @@ def measurements() -> typer.Typer:
 
     group = typer.Typer()
     for known in list_measurements():
-        group.command(known.name)(_command(known))
+        group.command(known.name, cls=Verb)(_command(known))
     return group
 
 
@@ -52,14 +59,25 @@ def _command(known: Measurement) -> Callable[..., None]:
 
         run(known, **given)
 
+    from microtomo.cli.texts import ready_methods
     from microtomo.errors import MicrotomoError
-    from microtomo.registry import best_shipped, list_methods
+    from microtomo.registry import best_shipped
 
-    methods = ", ".join(m.name for m in list_methods(task=known.task))
+    methods = ", ".join(ready_methods(task=known.task))
     try:
         default = best_shipped(known.task).name
     except MicrotomoError:  # nothing comes ready to use
         default = "none"
+    parameters = _parameters(known, f"Segmenter: {methods}; else {default}.")
+    verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    verb.__annotations__ = {p.name: p.annotation for p in parameters}
+    verb.__name__ = known.name
+    verb.__doc__ = cleandoc(known.run.__doc__ or "").split("\n\n")[0]
+    return verb
+
+
+def _parameters(known: Measurement, segmenters: str) -> list[Parameter]:
+    """Options of the verb of a measurement; ``segmenters`` is the help of ``--method``."""
     options: list[tuple[str, Any, Any, Any]] = [
         ("image", Path, typer.Argument(metavar="IMAGE|FOLDER", help="TIFF, PNG, .npy, .dm3 or .dm4, or many."), None),
         (
@@ -70,10 +88,10 @@ def _command(known: Measurement) -> Callable[..., None]:
         ),
         *((t, Path | None, typer.Option(help=f"CSV file for the table of {t}."), ()) for t in known.tables[1:]),
         ("picture", Path | None, typer.Option(help="Picture of what was measured; a folder for many."), ()),
-        *_histogram(known),
+        *(*_histogram(known), *_tracks(known)),
         ("report", Path | None, typer.Option(help="HTML page of all images, with their pictures."), ()),
         _mask(known),
-        ("method", str | None, typer.Option(help=f"Segmenter: {methods}; else {default}."), ()),
+        ("method", str | None, typer.Option(help=segmenters), ()),
         ("settings", list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the segmenter."), ()),
         ("pixel_nm", float | None, typer.Option(help="Pixel size in nm; else what the file says."), ()),
     ]
@@ -84,13 +102,9 @@ def _command(known: Measurement) -> Callable[..., None]:
         parameters.append(
             Parameter(p.name, Parameter.KEYWORD_ONLY, default=p.default, annotation=Annotated[kind, info])
         )
-    info = typer.Option("--json", help="Print the summary as JSON.")
-    parameters.append(_parameter("as_json", bool, info, False))
-    verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    verb.__annotations__ = {p.name: p.annotation for p in parameters}
-    verb.__name__ = known.name
-    verb.__doc__ = cleandoc(known.run.__doc__ or "").split("\n\n")[0]
-    return verb
+    for name, flag, says in _FLAGS:
+        parameters.append(_parameter(name, bool, typer.Option(flag, help=says), False))
+    return parameters
 
 
 def _histogram(known: Measurement) -> list[tuple[str, Any, Any, Any]]:
@@ -98,6 +112,13 @@ def _histogram(known: Measurement) -> list[tuple[str, Any, Any, Any]]:
         return []
     words = f"Picture of the distribution of the {known.distribution}s on all images."
     return [("histogram", Path | None, typer.Option(help=words), ())]
+
+
+def _tracks(known: Measurement) -> list[tuple[str, Any, Any, Any]]:
+    if not known.followed:
+        return []
+    words = "The images are frames of one series: CSV file of what each became; the page gets curves over time."
+    return [("tracks", Path | None, typer.Option(help=words), ())]
 
 
 def _mask(known: Measurement) -> tuple[str, Any, Any, Any]:

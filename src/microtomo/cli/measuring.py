@@ -9,15 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from microtomo.cli.followed import followed
 from microtomo.cli.measured_parts import Part, parts_of
+from microtomo.cli.say import tell
 
 if TYPE_CHECKING:
     from microtomo.registry import Measurement
     from microtomo.report.charted import DatedImage
     from microtomo.tem.measurement import Measured
     from microtomo.tem.particles.statistics import SizeDistribution
+    from microtomo.tem.particles.tracking import Series
 
 PAGE_DPI = 110
 """Resolution of pictures on the page, which shows two beside each other on 1080 pixels."""
@@ -34,20 +35,23 @@ def run(
     method: str | None,
     settings: list[str] | None,
     pixel_nm: float | None,
+    force: bool,
     as_json: bool,
     histogram: Path | None = None,
+    tracks: Path | None = None,
     **given: Any,
 ) -> None:
     """Measure an image, or all of a folder, and write tables, pictures and the page."""
     from microtomo import __version__
-    from microtomo.cli.options import parse_setting
+    from microtomo.cli.options import new_files, parse_setting
     from microtomo.cli.progress import each_of, resumable
     from microtomo.errors import MicrotomoError
-    from microtomo.tem.measurement import write_table
 
     tables = {known.tables[0]: output, **{name: given.pop(name) for name in known.tables[1:]}}
     folder = image.is_dir()
-    files = _files(known, image, mask, method, [*tables.values(), None if folder else picture, histogram, report])
+    outputs = [*tables.values(), None if folder else picture, histogram, tracks, report]
+    new_files(outputs, force)
+    files = _files(known, image, mask, method, outputs)
     options = {"method": method, "settings": dict(parse_setting(s) for s in settings or ()), "pixel_nm": pixel_nm}
     drawn = {"picture": picture and str(picture), "page": report is not None}
     job = {"measurement": known.name, "version": __version__, "mask": str(mask), **drawn, **options, **given}
@@ -68,21 +72,34 @@ def run(
                 if not folder:
                     raise
                 refused.append(str(error))
-                typer.echo(f"warning: {error}", err=True)
+                tell(f"warning: {error}")
                 continue
             summary = {"image": path.name, **part.summary}
             say(json.dumps(summary) if as_json else f"{path.name}: {part.sentence}; written to {output}")
-        for name, target in tables.items():
-            if target is not None:
-                rows = ((part.name, part.tables[name]) for part in parts)
-                write_table(target, rows, known.names_image or folder)
-        if len(files) > 1 and known.distribution and (total := _total(known, parts)) is not None:
-            sizes, unit = total
-            summary = {"images": len(files) - len(refused), **sizes.summary(unit)}
-            say(json.dumps(summary) if as_json else f"all images: {_total_sentence(sizes, unit)}")
-        _conclude(known, method, parts, files, refused, histogram, report)
+        _write_tables(known, parts, tables, folder)
+        total = _total(known, parts) if len(files) > 1 and known.distribution else None
+        if total is not None:
+            say(_of_all(*total, len(files) - len(refused), as_json))
+        series = None if tracks is None else followed(known, parts, tracks)
+        if series is not None:
+            say(json.dumps(series.summary()) if as_json else f"{series.sentence()}; written to {tracks}")
+        _conclude(known, method, parts, files, refused, histogram, report, series)
     if refused:
         raise MicrotomoError(f"{len(refused)} of {len(files)} images could not be measured, see above")
+
+
+def _of_all(sizes: SizeDistribution, unit: str, images: int, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"images": images, **sizes.summary(unit)})
+    return f"all images: {_total_sentence(sizes, unit)}"
+
+
+def _write_tables(known: Measurement, parts: Iterable[Part], tables: dict[str, Path | None], folder: bool) -> None:
+    from microtomo.tem.measurement import write_table
+
+    for name, target in tables.items():
+        if target is not None:
+            write_table(target, ((part.name, part.tables[name]) for part in parts), known.names_image or folder)
 
 
 def _total(known: Measurement, parts: Iterable[Part]) -> tuple[SizeDistribution, str] | None:
@@ -116,6 +133,7 @@ def _conclude(
     refused: Sequence[str],
     histogram: Path | None,
     report: Path | None,
+    series: Series | None = None,
 ) -> None:
     """Draw the distribution, and write the page."""
     if histogram is None and report is None:
@@ -124,6 +142,7 @@ def _conclude(
     from microtomo.report.charted import charted_sections
     from microtomo.report.measurement import Shown, measurement_report
     from microtomo.report.page import write_report
+    from microtomo.report.series import series_section
     from microtomo.viz.distributions import distribution_figure
     from microtomo.viz.figures import save_figure
 
@@ -134,12 +153,14 @@ def _conclude(
             sizes, unit = total
             save_figure(distribution_figure(sizes, known.distribution, unit, f"{known.name}, whole ones"), drawn)
         elif histogram is not None:
-            typer.echo(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of", err=True)
+            tell(f"warning: {histogram}: not drawn, there is nothing whole to take a distribution of")
         if report is not None:
             images = [Shown(part.name, part.summary, part.sentence, part.picture) for part in parts]
             sentence = "" if total is None else _total_sentence(*total)
             used = method or best_shipped(known.task).name
             charts = charted_sections(known, _dated(known, parts, files), Path(folder)) if known.chart else []
+            if series is not None:
+                charts.append(series_section(series, Path(folder)))
             page = measurement_report(
                 known, used, images, sentence, drawn if total is not None else None, charts, refused
             )
@@ -166,14 +187,13 @@ def _files(
 
     if method is not None:
         get_method(method, known.task)
+    if image.is_dir() and isinstance(mask, Path):
+        raise MicrotomoError(f"{image}: is a folder, but --mask is one label image: measure images one by one")
+    files = list_micrographs(image, labels=mask is True) if image.is_dir() else [image]
     for path in outputs:
         if path is not None:
-            check_output(path, [image])
-    if not image.is_dir():
-        return [image]
-    if isinstance(mask, Path):
-        raise MicrotomoError(f"{image}: is a folder, but --mask is one label image: measure images one by one")
-    return list_micrographs(image, labels=mask is True)
+            check_output(path, files)
+    return files
 
 
 def _measured(known: Measurement, path: Path, mask: Path | bool | None, **options: Any) -> Measured:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.say import say
+
 if TYPE_CHECKING:
     from microtomo.registry import Method
 
@@ -23,13 +25,13 @@ def models(
     methods = list_methods(pattern, task=None if task is None else get_task(task).name)
     entries = [_entry(method) for method in methods]
     if as_json:
-        typer.echo(json.dumps(entries))
+        say(json.dumps(entries))
         return
     if not methods:
         known = ", ".join(method.name for method in list_methods(task=task))
         raise MicrotomoError(f"no method matches {pattern!r}: there are {known or 'none'}")
     for method, entry in zip(methods, entries, strict=True):
-        typer.echo(_lines(method, entry))
+        say(*_lines(method, entry))
 
 
 def _entry(method: Method) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def _network(method: Method) -> dict[str, Any]:
     }
 
 
-def _lines(method: Method, entry: dict[str, Any]) -> str:
+def _lines(method: Method, entry: dict[str, Any]) -> list[str]:
     from microtomo.registry import get_task
 
     metric = get_task(method.task).metric
@@ -85,4 +87,4 @@ def _lines(method: Method, entry: dict[str, Any]) -> str:
                 f"{' and '.join(entry['forward'])} ({size})"
             )
         lines.append(f"  {size}")
-    return "\n".join([*lines, f"  Cite: {method.citation}"])
+    return [*lines, f"  Cite: {method.citation}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -60,22 +62,61 @@ def parse_slice(text: str, name: str) -> slice:
     raise MicrotomoError(f"{name} {text}: not understood: write 0:10 (0 to 9) or 7")
 
 
-def parse_region(text: str) -> tuple[slice, slice]:
+def parse_region(text: str, name: str = "--substrate") -> tuple[slice, slice]:
     """Rows and columns from ``0:10,0:128``."""
     parts = text.split(",")
     if len(parts) != 2:
-        raise MicrotomoError(f"--substrate {text}: not understood: write rows,columns in pixels, such as 0:10,0:128")
-    return parse_slice(parts[0], "--substrate"), parse_slice(parts[1], "--substrate")
+        raise MicrotomoError(f"{name} {text}: not understood: write rows,columns in pixels, such as 0:10,0:128")
+    return parse_slice(parts[0], name), parse_slice(parts[1], name)
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """Key and value of ``key=value``: the value as TOML reads it, else as text."""
-    import tomllib
+    from microtomo.settings import toml_value
 
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
         raise MicrotomoError(f"--set {text}: not understood: write --set key=value")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+    return key.strip(), toml_value(value.strip())
+
+
+HDF5_SUFFIXES = (".h5", ".hdf5", ".nxs")
+"""Ends of names of scans and reconstructions that are written."""
+
+Force = Annotated[bool, typer.Option("--force", help="Write over files that are there already.")]
+"""Whether outputs may replace older files."""
+
+Roi = Annotated[
+    str | None, typer.Option("--roi", help="Region of interest: rows,columns in pixels, such as 0:256,100:356.")
+]
+"""The part of the images to work on."""
+
+Mask = Annotated[
+    Path | None, typer.Option("--mask", help="Image of the same size (.png, .tif, .npy): where it is 0 is left out.")
+]
+"""Pixels to work on."""
+
+
+def new_file(path: Path, force: bool, suffixes: Sequence[str] = (), what: str = "it") -> None:
+    """Raise MicrotomoError where an output is there already, unless ``force``, or does not end in one of ``suffixes``,
+    which are those of ``what``."""
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise MicrotomoError(f"{path}: {what} is written as {' or '.join(suffixes)}: choose such a name")
+    if not force and path.exists() and not path.is_dir():
+        raise MicrotomoError(f"{path}: is there already: add --force to write over it, or choose another name")
+
+
+def new_files(paths: Sequence[Path | None], force: bool) -> None:
+    """The same for all outputs that are asked for."""
+    for path in paths:
+        if path is not None:
+            new_file(path, force)
+
+
+def read_mask_of(mask: Path | None) -> Any:
+    """The mask (y, x) of a file, True where it is not 0; None without one."""
+    if mask is None:
+        return None
+    from microtomo.io.micrographs import read_mask
+
+    return read_mask(mask)

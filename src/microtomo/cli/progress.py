@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
+from microtomo.cli.say import say
+from microtomo.cli.signals import ending
+from microtomo.errors import printable
+
 if TYPE_CHECKING:
     from microtomo.physics.forward import ForwardModel
 
@@ -30,8 +34,9 @@ def resumable(kept: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: {kept}, the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+        word, code = ending()
+        say(f"{word}: {kept}, the same command goes on from there", err=True)
+        raise typer.Exit(code) from None
 
 
 @contextmanager
@@ -56,11 +61,11 @@ def each_of(files: Sequence[Path]) -> Iterator[tuple[Iterator[Path], Callable[[s
     """
     late: list[str] | None = None
 
-    def say(line: str) -> None:
-        typer.echo(line) if late is None else late.append(line)
+    def one_line(line: str) -> None:
+        say(line) if late is None else late.append(line)
 
     if len(files) == 1:
-        yield iter(files), say
+        yield iter(files), one_line
         return
     late = [] if sys.stderr.isatty() and sys.stdout.isatty() else None
     with progress(len(files), "images") as show:
@@ -71,9 +76,9 @@ def each_of(files: Sequence[Path]) -> Iterator[tuple[Iterator[Path], Callable[[s
                 yield path
             show(len(files))
 
-        yield shown(), say
+        yield shown(), one_line
     for line in late or ():
-        typer.echo(line)
+        say(line)
 
 
 def prepare(forward: ForwardModel) -> None:
@@ -86,11 +91,12 @@ def prepare_for(scan: Path, given: Mapping[str, Any]) -> None:
     """The same for a scan file, where ``given`` goes before what the file says."""
     from microtomo.io.sources import open_scan
     from microtomo.materials import load_stack
-    from microtomo.physics.forward import DEFAULT, forward_model
+    from microtomo.physics.forward import forward_model
+    from microtomo.registry import DEFAULT_FORWARD
 
     with open_scan(scan, **given) as source:
         stack = source.stack or load_stack("au-al-si")
-        model = forward_model(source.forward or DEFAULT, stack, source.energies_kev)
+        model = forward_model(source.forward or DEFAULT_FORWARD, stack, source.energies_kev)
     prepare(model)
 
 
@@ -119,14 +125,15 @@ def _bar(console: object, total: float | None, unit: str) -> Iterator[Show]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     pace = _Pace(total, unit)
-    columns = (BarColumn(), TextColumn("{task.fields[pace]}"), TimeElapsedColumn(), TextColumn("{task.description}"))
+    told, what = (TextColumn(text, markup=False) for text in ("{task.fields[pace]}", "{task.description}"))
+    columns = (BarColumn(), told, TimeElapsedColumn(), what)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:  # type: ignore[arg-type]
         task = bar.add_task("", total=total, pace="")
 
         def show(done: float, text: str = "", total: float | None = None) -> None:
             pace.total = total or pace.total
             told = ", ".join(part for part in pace.told(done) if part)
-            bar.update(task, completed=done, total=pace.total, pace=told, description=text or None)
+            bar.update(task, completed=done, total=pace.total, pace=told, description=printable(text) or None)
 
         yield show
 
@@ -142,7 +149,7 @@ def _lines(total: float | None, unit: str, every_s: float) -> Iterator[Show]:
         if time.monotonic() - last >= every_s and left:
             last = time.monotonic()
             line = ", ".join(part for part in (amount, rate, left) if part)
-            typer.echo(f"{line}; {text}" if text else line, err=True)
+            say(f"{line}; {text}" if text else line, err=True)
 
     yield show
 

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from microtomo.cli.options import Force, new_file
+from microtomo.cli.say import say
+
 
 def sort(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of micrographs.")],
@@ -16,29 +19,31 @@ def sort(
         str | None,
         typer.Option(help="Segmenter: {contaminant methods}; the first if not given."),
     ] = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Order micrographs by usable area: the share that no contaminant covers, largest first."""
     from microtomo.cli.segment import segmented
-    from microtomo.io.atomic import check_output, whole_file
+    from microtomo.io.atomic import check_output
     from microtomo.io.micrographs import list_micrographs
+    from microtomo.io.tables import write_csv
     from microtomo.tem.graphene.reduction import usable_order
 
     if output is not None:
-        check_output(output)
+        new_file(output, force, (".csv",), "a table")
     paths = list_micrographs(folder)
+    if output is not None:
+        check_output(output, paths)
     masks = [segmented(path, method, "contaminant").mask for path in paths]
     rows = [(paths[k].name, 1 - float(masks[k].mean()), int((~masks[k]).sum())) for k in usable_order(masks)]
     if output is not None:
-        lines = [f"{rank},{name},{share:.4f},{pixels}" for rank, (name, share, pixels) in enumerate(rows, 1)]
-        with whole_file(output) as temporary:
-            text = "\n".join(["rank,image,usable_share,usable_pixels", *lines]) + "\n"
-            temporary.write_text(text, encoding="utf-8")
+        lines = [[str(k), name, f"{share:.4f}", str(pixels)] for k, (name, share, pixels) in enumerate(rows, 1)]
+        write_csv(output, ["rank", "image", "usable_share", "usable_pixels"], lines)
     if as_json:
-        typer.echo(json.dumps([{"image": n, "usable_share": s, "usable_pixels": p} for n, s, p in rows]))
+        say(json.dumps([{"image": n, "usable_share": s, "usable_pixels": p} for n, s, p in rows]))
     else:
         for name, share, _ in rows:
-            typer.echo(f"{share:6.1%}  {name}")
+            say(f"{share:6.1%}  {name}")
 
 
 def compress(
@@ -49,6 +54,7 @@ def compress(
         typer.Option(help="Segmenter: {contaminant methods}; the first if not given."),
     ] = None,
     keep: Annotated[str, typer.Option(help="What stays as it is: graphene or contaminant.")] = "graphene",
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
 ) -> None:
     """Keep one class as recorded and make runs of one value of the other; prints the ratio."""
@@ -71,18 +77,21 @@ def compress(
         jobs = [(image, output)]
     for path, target in jobs:
         check_output(target, [path])
+        new_file(target, force)
+    for path, target in jobs:
         mask = segmented(path, method, "contaminant").mask
         smaller = run(read_pixels(path), mask if keep == "graphene" else ~mask)
         write_compressed(target, smaller)
         if as_json:
-            typer.echo(json.dumps({"input": str(path), "output": str(target), "ratio": smaller.ratio}))
+            say(json.dumps({"input": str(path), "output": str(target), "ratio": smaller.ratio}))
         else:
-            typer.echo(f"{path.name}: {smaller.ratio:.2f} times smaller; written to {target}")
+            say(f"{path.name}: {smaller.ratio:.2f} times smaller; written to {target}")
 
 
 def expand(
     compressed: Annotated[Path, typer.Argument(metavar="FILE", help="What `microtomo compress` wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="TIFF file to write.")],
+    force: Force = False,
 ) -> None:
     """Turn a compressed micrograph back into a TIFF image: what was kept is as recorded."""
     from microtomo.errors import MicrotomoError, naming
@@ -92,10 +101,11 @@ def expand(
 
     if output.suffix.lower() not in TIFF.suffixes:
         raise MicrotomoError(f"{output}: images are written as .tif: choose such a name")
+    new_file(output, force)
     with naming(compressed):
         image = read_compressed(compressed).expand()
     import tifffile
 
     with whole_file(output, [compressed]) as temporary, writing(output):
         tifffile.imwrite(temporary, image)
-    typer.echo(f"{image.shape[0]} x {image.shape[1]} pixels written to {output}")
+    say(f"{image.shape[0]} x {image.shape[1]} pixels written to {output}")

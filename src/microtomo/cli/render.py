@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.options import Force, new_file
+from microtomo.cli.say import say
+
 if TYPE_CHECKING:
     from microtomo.study import Study
     from microtomo.viz.scene import Scene
@@ -31,6 +34,7 @@ def render(
     z_scale: Annotated[float | None, typer.Option(help="z exaggeration of the scene; else chosen.")] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size of the 3D picture in pixels.")] = "1200x900",
     title: Annotated[str | None, typer.Option(help="Title; else file and method.")] = None,
+    force: Force = False,
 ) -> None:
     """Draw a reconstruction or a scan: in 3D to PNG (no display needed) or HTML, or as a flat figure.
 
@@ -53,6 +57,7 @@ def render(
             f"{output}: unknown kind of picture {suffix!r}: end the name in .png or .html, or in {', '.join(SUFFIXES)}"
         )
     check_output(output, [file])
+    new_file(output, force)
     study = load_study(file, sample)
     if suffix in SUFFIXES:
         _export(study, output, what, figure, file)
@@ -65,12 +70,13 @@ def render(
         return
     if suffix == ".html":
         raise MicrotomoError(f"{output}: a figure is a flat picture: end the name in .png, or leave out --figure")
+    from microtomo.viz.drawn import study_figure
     from microtomo.viz.figures import save_figure
 
     with naming(file):
         if figure == "spectrum" and study.rec is not None:
             study = replace(study, scan=scan_of(study.rec, scan, sample, file))
-        drawn = _figure(figure, study, label, pixels, row)
+        drawn = study_figure(figure, study, label, pixels, row)
     save_figure(drawn, output)
 
 
@@ -108,7 +114,7 @@ def _export(study: Study, output: Path, what: str, figure: str | None, file: Pat
             raise MicrotomoError(f"a scan has no {what}: reconstruct it and render that file")
         truth = what == "truth" or study.rec is None
         for path in write_export(study, output, truth=truth, inputs=[file]):
-            typer.echo(str(path), err=True)
+            say(str(path), err=True)
 
 
 def _scene(what: str, study: Study, title: str, z_scale: float | None, light: bool) -> Scene:
@@ -131,37 +137,6 @@ def _scene(what: str, study: Study, title: str, z_scale: float | None, light: bo
     if what == "thickness":
         return thickness_scene(rec.thickness, rec.stack, title=title, **options)
     return volume_scene(rec.volume, rec.stack, voxel_nm=rec.voxel_nm, title=title, **options)
-
-
-def _figure(figure: str, study: Study, title: str, pixel: tuple[int, int] | None, row: int | None) -> Any:
-    from microtomo.errors import MicrotomoError
-    from microtomo.viz import scan_figures
-    from microtomo.viz.spectrum import spectrum_figure
-    from microtomo.voxels import thickness_to_volume
-
-    rec, scan = study.rec, study.scan
-    options: dict[str, Any] = {"pixel_nm": study.pixel_nm, "title": title}
-    if figure == "scan":
-        if scan is None:
-            raise MicrotomoError("is a reconstruction: give the scan itself for --figure scan")
-        return scan_figures.scan_figure(scan.data, scan.energies_kev, **options)
-    if rec is None:
-        raise MicrotomoError(f"a scan has no {figure}: reconstruct it and render that file, or use --figure scan")
-    if figure == "maps":
-        return scan_figures.thickness_figure({rec.method: rec.thickness}, rec.stack, truth=study.truth, **options)
-    if figure == "uncertainty":
-        return scan_figures.uncertainty_figure({rec.method: rec.uncertainty}, rec.stack, **options)
-    if figure == "fit":
-        return scan_figures.fit_figure(rec.chi_square, rec.status, **options)
-    height, width = study.shape
-    if figure == "section":
-        volumes = {rec.method: rec.volume}
-        if study.truth is not None:
-            volumes = {"truth": thickness_to_volume(study.truth, rec.volume.shape[0], rec.voxel_nm), **volumes}
-        cut = height // 2 if row is None else row
-        return scan_figures.section_figure(volumes, rec.stack, cut, voxel_nm=rec.voxel_nm, **options)
-    assert scan is not None  # of a reconstruction the one that it was made from
-    return spectrum_figure(scan, {rec.method: rec}, pixel or (height // 2, width // 2))
 
 
 def _numbers(text: str, separator: str, option: str, wanted: str) -> tuple[int, int]:

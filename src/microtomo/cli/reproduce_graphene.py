@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from microtomo.cli.say import console, say
+
 if TYPE_CHECKING:
     from microtomo.reproduce.graphene import Row
 
@@ -43,7 +45,7 @@ def graphene(
     rows: list[Row] = []
 
     def progress(line: str) -> None:
-        typer.echo(f"{line} ...", err=True)
+        say(f"{line} ...", err=True)
 
     for row in published_work.table(labelled, method, folds, range(repeats), progress, split or SCHEMES, runs):
         rows.append(row)
@@ -51,13 +53,12 @@ def graphene(
             published_work.write_errors(row, labelled, overlays)
     if as_json:
         published = {name: scores.as_dict() for name, scores in published_work.PUBLISHED.items()}
-        typer.echo(json.dumps({"published": published, "ours": [row.as_dict() for row in rows]}))
+        say(json.dumps({"published": published, "ours": [row.as_dict() for row in rows]}))
     else:
         _show(rows, len(labelled))
 
 
 def _show(rows: list[Row], images: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from microtomo.reproduce.graphene import METRICS, PUBLISHED
@@ -70,16 +71,16 @@ def _show(rows: list[Row], images: int) -> None:
             shown.add_column(column, justify="right")
         return shown
 
-    console = Console()
+    shown = console()
     pooled = table(f"Table I, contaminants on graphene: {images} images, all pixels pooled")
     for name, scores in PUBLISHED.items():
         pooled.add_row(f"published {name}", "random", *(f"{getattr(scores, m):.3f}" for m in METRICS))
     pooled.add_section()
     for row in rows:
         pooled.add_row(row.method, row.folds, *(f"{getattr(row.pooled, m):.3f}" for m in METRICS))
-    console.print(pooled)
+    shown.print(pooled)
     each = table("By image: mean, and standard deviation below")
     for row in rows:
         each.add_row(row.method, row.folds, *(f"{getattr(row.mean, m):.3f}" for m in METRICS))
         each.add_row("", "", *(f"±{getattr(row.deviation, m):.3f}" for m in METRICS), end_section=True)
-    console.print(each)
+    shown.print(each)

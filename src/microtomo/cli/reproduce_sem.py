@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from microtomo.cli.progress import progress, resumable
+from microtomo.cli.say import say
 
 
 def sem(
@@ -40,10 +41,10 @@ def sem(
             output, chosen, workers or default_workers(), lambda done, total, label: show(done, label, total)
         )
     for note in done.notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     if as_json:
-        typer.echo(json.dumps({"page": str(done.page), "computed": done.computed, "below": done.below}))
+        say(json.dumps({"page": str(done.page), "computed": done.computed, "below": done.below}))
         return
-    typer.echo(done.page)
+    say(done.page)
     below = "; ".join(done.below) if done.below else "none"
-    typer.echo(f"{done.computed} results computed. Below the published figures: {below}", err=True)
+    say(f"{done.computed} results computed. Below the published figures: {below}", err=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from microtomo.cli.options import Force
+
 if TYPE_CHECKING:
     from microtomo.tem.segmentation import Segmentation
 
@@ -31,19 +33,22 @@ def segment(
         bool,
         typer.Option("--maps", help="Write NAME_probability.tif too, and NAME_uncertainty.tif where a method has one."),
     ] = False,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
 ) -> None:
     """Find what is on micrographs, such as contaminants (amorphous carbon) on graphene: a mask and an overlay for each.
 
     With more than two classes the mask holds their numbers 0, 1, ..., and there is a map of the probability of each.
     """
-    from microtomo.cli.options import parse_setting
+    from microtomo.cli.options import new_file, parse_setting
     from microtomo.cli.progress import each_of
     from microtomo.tem.segmentation import segmenter
 
     chosen = segmenter(method, task)
     options = dict(parse_setting(setting) for setting in settings or [])
     masks = dict(jobs(image, output))
+    for mask in masks.values():
+        new_file(mask, force)
     with each_of(list(masks)) as (paths, say):
         for path in paths:
             result = segmented(path, chosen.name, binning=binning, **options)

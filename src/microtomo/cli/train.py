@@ -11,6 +11,7 @@ import typer
 
 from microtomo.cli.options import GivenForward
 from microtomo.cli.progress import resumable
+from microtomo.cli.say import say
 
 if TYPE_CHECKING:
     from microtomo.training.config import RunConfig
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def train(
     architecture: Annotated[
         str,
-        typer.Argument(metavar="NETWORK", help="One of {all networks}."),
+        typer.Argument(metavar="NETWORK", help="One of {all networks}; `microtomo models` says what each is."),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NETWORK-MODEL.")
@@ -79,13 +80,13 @@ def _search(configure: Callable[[list[str]], RunConfig], grid: list[str], folder
     """Train every combination of a grid, and print how they rank."""
     from microtomo.training.search import read_grid, search
 
-    runs = search(configure, read_grid(grid), folder, lambda line: typer.echo(line, err=True))
+    runs = search(configure, read_grid(grid), folder, lambda line: say(line, err=True))
     if as_json:
-        typer.echo(json.dumps([{**r.settings, "score": r.score, "weights": str(r.weights)} for r in runs]))
+        say(json.dumps([{**r.settings, "score": r.score, "weights": str(r.weights)} for r in runs]))
         return
     score = configure([]).score
     for run in runs:
-        typer.echo(f"{run.name}: {score} {run.score:.4f}; weights in {run.weights}")
+        say(f"{run.name}: {score} {run.score:.4f}; weights in {run.weights}")
 
 
 def _run(chosen: RunConfig, folder: Path, as_json: bool) -> None:
@@ -96,9 +97,9 @@ def _run(chosen: RunConfig, folder: Path, as_json: bool) -> None:
     weights = run_training(chosen, folder)
     _, card = read_card(weights)
     if as_json:
-        typer.echo(json.dumps({"weights": str(weights), **card}))
+        say(json.dumps({"weights": str(weights), **card}))
         return
     name = chosen.network.architecture + (f" ({chosen.variant})" if chosen.variant else "")
     score = card.get(f"validation_{chosen.metric}")
     scored = "" if score is None else f"validation {chosen.score} {score:.4f} after "
-    typer.echo(f"{name}: {scored}{card['samples']} samples, {card['training_seconds']} s; weights in {weights}")
+    say(f"{name}: {scored}{card['samples']} samples, {card['training_seconds']} s; weights in {weights}")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from microtomo.cli.say import say
+
 
 def view(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Reconstruction, scan or data set.")],
@@ -31,7 +33,7 @@ def view(
 
     study = open_study(file, scan, sample)
     for note in study.notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     if not browser:
         from microtomo.viewer.window import open_window
 
@@ -39,10 +41,10 @@ def view(
         return
 
     def ready(address: str) -> None:
-        typer.echo(address)
-        typer.echo(f"{file.name} is served there; Ctrl-C ends it", err=True)
+        say(address)
+        say(f"{file.name} is served there; Ctrl-C ends it", err=True)
 
     try:
         view_in_browser(study, host, port, ready)
     except KeyboardInterrupt:
-        typer.echo("viewer ended", err=True)
+        say("viewer ended", err=True)

@@ -16,8 +16,9 @@ from microtomo.inverse.reconstruct import reconstruct
 from microtomo.materials import Stack
 from microtomo.metrics import thickness_scores
 from microtomo.physics.detector import Detector
-from microtomo.physics.forward import DEFAULT, forward_class, forward_model
+from microtomo.physics.forward import forward_class, forward_model
 from microtomo.physics.information import image_information, precision_nm
+from microtomo.registry import DEFAULT_FORWARD
 from microtomo.seeds import TEST_SEED, Stream, derive_seed
 from microtomo.simulate.samples import draw_structures
 from microtomo.simulate.scans import simulate_scan
@@ -42,7 +43,7 @@ class Question:
 
     stack: Stack
     thickness: Tensor
-    forward: str = DEFAULT
+    forward: str = DEFAULT_FORWARD
     detector: Detector = field(default_factory=Detector)
     dose: str = "total"
 

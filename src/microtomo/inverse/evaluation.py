@@ -11,7 +11,7 @@ from torch import Tensor
 from microtomo.errors import MicrotomoError
 from microtomo.io.scans import Truth
 from microtomo.metrics import ThicknessScores, VoxelScores, thickness_scores, voxel_scores
-from microtomo.scan import Array, Reconstruction, Scan
+from microtomo.scan import Array, Reconstruction, Scan, Status
 from microtomo.voxels import thickness_to_volume
 
 
@@ -58,12 +58,20 @@ def evaluate(rec: Reconstruction, truth: Scan | Truth | Array) -> Evaluation:
     thickness, volume = _of_same_samples(rec, truth)
     if volume is None or volume.shape != rec.volume.shape:
         volume = thickness_to_volume(np.asarray(thickness, dtype=float), rec.volume.shape[-3], rec.voxel_nm, "floor")
+    maps = [rec.volume, volume, rec.thickness, thickness, rec.uncertainty]
+    if (masked := _array(rec.status) == Status.MASKED).any():
+        maps = [_kept(_array(values), ~masked) for values in maps]
     return Evaluation(
         rec.method,
         tuple(rec.stack.symbols),
-        voxel_scores(rec.volume, volume, ["empty", *rec.stack.symbols]),
-        thickness_scores(rec.thickness, thickness, rec.uncertainty),
+        voxel_scores(maps[0], maps[1], ["empty", *rec.stack.symbols]),
+        thickness_scores(*maps[2:]),
     )
+
+
+def _kept(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Maps ([n,] k, y, x) at the pixels where ``kept`` ([n,] y, x) is True, as one row (k, 1, p)."""
+    return np.asarray(np.moveaxis(values, -3, -1)[kept].T[:, None])
 
 
 def _array(values: Array) -> np.ndarray:

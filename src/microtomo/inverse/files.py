@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from microtomo.errors import MicrotomoError, naming
 from microtomo.inverse.reconstruct import reconstruct
 from microtomo.inverse.spread import CORRECTION, note, outcome
 from microtomo.io.atomic import check_output
+from microtomo.io.micrographs import read_mask
 from microtomo.io.reconstructions import new_reconstruction
 from microtomo.io.sources import ScanSource, open_scan
-from microtomo.physics.forward import DEFAULT
-from microtomo.registry import get_method
-from microtomo.scan import Reconstruction, Status
+from microtomo.registry import DEFAULT_FORWARD, get_method
+from microtomo.scan import Reconstruction, Scan, Status, Verdict
 
 BATCH_BYTES = 64e6
 """Signal in memory at a time: small beside what methods need for it, large beside the cost of a call."""
 _MOST_SAMPLES = 64  # of a batch
 _MANY = 0.05  # share of pixels with a status that is worth a warning
+_MOST_SENTENCES = 5  # on single scans of a file
 
 
 class Summary:
@@ -36,6 +38,7 @@ class Summary:
         self._seconds = self._noise = 0.0
         self._method = self._forward = ""
         self._correction: dict[str, Any] = {}
+        self._verdicts: list[Verdict] = []
 
     def add(self, rec: Reconstruction) -> None:
         """Count a batch."""
@@ -49,6 +52,7 @@ class Summary:
         self._noise += rec.noise * count
         self._method, self._forward = rec.method, rec.forward
         self._add_correction(rec.history.get(CORRECTION, {}))
+        self._verdicts.extend(rec.verdicts)
 
     def _add_correction(self, correction: Mapping[str, Any]) -> None:
         """Count what a batch says of the correction of its spread; its first batch also says what was assumed."""
@@ -67,8 +71,14 @@ class Summary:
             "samples": self.samples,
             "noise": self._noise / self.samples,
             "chi_square": total / fitted if fitted else None,
-            "status": {code.name.lower(): count / self._pixels.total() for code, count in self._pixels.items()},
+            "status": {
+                code.name.lower(): count / self._pixels.total()
+                for code, count in self._pixels.items()
+                if count or code != Status.MASKED
+            },
             "seconds": self._seconds,
+            "rejected": sum(v.rejected for v in self._verdicts),
+            "verdicts": [v.as_dict() for v in self._verdicts],
             **({CORRECTION: self._correction} if self._correction else {}),
         }
 
@@ -85,13 +95,31 @@ class Summary:
         )
 
     def warnings(self) -> list[str]:
-        """A sentence for each status that many pixels have."""
+        """A sentence for each verdict that says something, and for each status that many pixels have."""
         pixels = self._pixels.total()
         return [
-            f"{count / pixels:.1%} of the pixels: {code.message}"
-            for code, count in self._pixels.items()
-            if code != Status.OK and count > _MANY * pixels
+            *self._said(),
+            *(
+                f"{count / pixels:.1%} of the pixels: {code.message}"
+                for code, count in self._pixels.items()
+                if code not in (Status.OK, Status.MASKED) and count > _MANY * pixels and not self._explained(code)
+            ),
         ]
+
+    def _said(self) -> list[str]:
+        """A sentence for each scan that cannot be trusted or was put right, the first few of many."""
+        several = len(self._verdicts) > 1
+        lines = [
+            f"scan {i}: {v.line}" if several else v.line
+            for i, v in enumerate(self._verdicts)
+            if not v.trusted or v.correction or v.rejected
+        ]
+        more = len(lines) - _MOST_SENTENCES
+        return lines if more <= 0 else [*lines[:_MOST_SENTENCES], f"and {more} more scans; the file has every verdict"]
+
+    def _explained(self, code: Status) -> bool:
+        """Whether the verdicts name a cause that the advice of a status would contradict."""
+        return code in (Status.OUT_OF_RANGE, Status.POOR_FIT) and not all(v.trusted for v in self._verdicts)
 
 
 def reconstruct_file(
@@ -102,6 +130,9 @@ def reconstruct_file(
     given: Mapping[str, Any] | None = None,
     samples: slice | None = None,
     substrate: tuple[slice, slice] | None = None,
+    roi: tuple[slice, slice] | None = None,
+    mask: Path | None = None,
+    timed: bool = True,
     batch: int | None = None,
     batch_bytes: float = BATCH_BYTES,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -118,6 +149,11 @@ def reconstruct_file(
         Those to take, all when not given.
     substrate
         Rows and columns of bare substrate to normalise to.
+    roi, mask
+        Rows and columns to reconstruct; file of an image, of the size of the scan or of that region, that is 0 where
+        pixels are left out.
+    timed
+        Whether ``output`` says how long it took.
     batch
         Samples in memory at a time; when not given, as many as fit ``batch_bytes`` of signal.
     progress
@@ -131,6 +167,7 @@ def reconstruct_file(
         With the name of the file, where it cannot be read or reconstructed, or ``output`` cannot be written.
     """
     path, options, summary = Path(path), dict(options or {}), Summary()
+    kept = None if mask is None else read_mask(mask)
     check_output(output)
     get_method(method)
     with open_scan(path, **(given or {})) as source:
@@ -148,12 +185,20 @@ def reconstruct_file(
             for part in source.batches(batch, samples):
                 scan = source.read(part)
                 with naming(path):
-                    scan = scan if substrate is None else scan.normalised(*substrate)
-                    rec = reconstruct(scan, method, forward=scan.forward or DEFAULT, **settings, **options)
-                writer.add(rec, scan.truth)
+                    scan = _part(scan if substrate is None else scan.normalised(*substrate), roi, kept)
+                    rec = reconstruct(scan, method, forward=scan.forward or DEFAULT_FORWARD, **settings, **options)
+                writer.add(rec if timed else replace(rec, seconds=0.0), scan.truth)
                 summary.add(rec)
                 progress(summary.samples, total)
     return summary
+
+
+def _part(scan: Scan, roi: tuple[slice, slice] | None, mask: np.ndarray | None) -> Scan:
+    """The region of interest of a scan, without the pixels that the mask leaves out."""
+    whole = mask is not None and mask.shape == scan.shape[-2:]
+    scan = scan.masked(mask) if mask is not None and whole else scan
+    scan = scan if roi is None else scan.cropped(*roi)
+    return scan if mask is None or whole else scan.masked(mask)
 
 
 def _check_spread(source: ScanSource, spread: object) -> str | None:

@@ -42,6 +42,8 @@ TRIALS = [
     Trial("test set, 5 % noise", "perlin", "published", 0.05),
     Trial("test set, 10 % noise", "perlin", "published", 0.10),
     Trial("test set, material contrast", "perlin", "material", 0.02),
+    Trial("test set, transport", "perlin", "transport", 0.02),
+    Trial("experimental structure, transport", "experimental", "transport", 0.02),
 ]
 
 

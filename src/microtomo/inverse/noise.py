@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -18,11 +20,11 @@ def estimate_noise(signal: Tensor, forward: ForwardModel) -> Tensor:
     outside of them is noise, whatever the thicknesses. The median over pixels ignores regions that the stack
     cannot explain. Needs at least four energies more than components; with fewer energies fewer components are used.
     """
-    basis = _basis(forward, signal.device)
+    basis = principal_spectra(forward, signal.device)
     e = len(basis)
     free = e - basis.shape[1]
     logs = signal.double().clamp_min(1e-6).log().flatten(2)
-    rest = logs - basis @ (basis.T @ logs)
+    rest = spectral_rest(logs, basis)
     # median of chi-square with `free` degrees of freedom (Wilson & Hilferty 1931)
     median = free * (1 - 2 / (9 * free)) ** 3
     variance = (rest**2).sum(1).median(1).values / median
@@ -30,11 +32,21 @@ def estimate_noise(signal: Tensor, forward: ForwardModel) -> Tensor:
     return torch.sqrt(variance / (1 + 2.5 * variance))
 
 
-def _basis(forward: ForwardModel, device: torch.device) -> Tensor:
+def spectral_rest(logs: Tensor, basis: Tensor) -> Tensor:
+    """What logarithms of spectra (..., e, p) have outside of the components (e, k)."""
+    return logs - basis @ (basis.T @ logs)
+
+
+def principal_spectra(forward: ForwardModel, device: torch.device) -> Tensor:
+    """The principal components (e, k) of the logarithms of all spectra of a stack, orthonormal."""
+    return _components(forward).to(device)
+
+
+@lru_cache(maxsize=4)
+def _components(forward: ForwardModel) -> Tensor:
     steps = {1: 200, 2: 24, 3: 9, 4: 6}[len(forward.stack.layers)]
     axes = [torch.linspace(0, 1, steps, dtype=torch.float64) ** 1.5 * nm for nm in forward.stack.max_nm]
     logs = Grid(axes, forward).signal.log()
     count = max(0, min(_COMPONENTS + len(forward.stack.layers), len(logs) - 4))
-    u, _, _ = torch.linalg.svd(logs, full_matrices=False)
-    basis: Tensor = u[:, :count].to(device)
+    basis: Tensor = torch.linalg.svd(logs, full_matrices=False)[0][:, :count].clone()
     return basis

@@ -1,7 +1,7 @@
-"""Where the deferred correction of lateral spread begins: a smooth fit through the spread itself, coarse to fine.
+"""Where the inversion of a scan with lateral spread begins: a smooth fit through the spread itself, coarse to fine.
 
 From bare substrate on: there the films that are needed appear first, and what they take from their neighbours is seen
-as theirs. A start at the local solution calls that deficit films, and the correction never finds back.
+as theirs. A start at the local solution calls that deficit films, and later rounds do not find back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from microtomo.physics.spread_model import SpreadModel
 
-_BINS = (4, 2, 1)  # pixels a side that count as one, stage by stage
+_BINS = (4, 2)  # pixels a side that count as one, stage by stage: finer ones are left to the solver
 _EVERY = 3  # energies: every third tells the start enough
 _STEPS = 60  # of L-BFGS a stage
 _SMOOTHNESS = 1.0  # nats for a step between neighbours by all of a layer's range

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from microtomo.materials import Stack
 from microtomo.physics.forward import ForwardModel
+from microtomo.physics.surroundings import Surroundings
 
 Answer = tuple[Tensor, Tensor, Tensor, Tensor]
 """Thickness and deviation (l, ...) [nm], volume (z, ...) and converged (...) of one sample or a part of it."""
@@ -15,13 +16,25 @@ Answer = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """The inverse problem: forward model, relative noise level of each sample (n,), and how volumes are drawn."""
+    """The inverse problem: forward model, relative noise level of each sample (n,), and how volumes are drawn.
+
+    ``surroundings``, of scans with lateral spread, are what surrounds the pixels of the only sample; ``forward`` is
+    then the model of a typical pixel, and the scan is as recorded. ``levels`` are the thicknesses [nm] of each layer
+    that occur, 0 among them, where they are known.
+    """
 
     forward: ForwardModel
     noise: Tensor
     depth: int = 16
     voxel_nm: float = 10.0
     rule: str = "floor"
+    surroundings: Surroundings | None = None
+    levels: tuple[Tensor, ...] | None = None
+
+    def part(self, rows: slice, columns: slice) -> Problem:
+        """The problem of a part of the image."""
+        given = self.surroundings
+        return self if given is None else replace(self, surroundings=given.part(rows, columns))
 
     @property
     def stack(self) -> Stack:

@@ -11,19 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from microtomo.errors import MicrotomoError, nearest
-from microtomo.inverse.misfit import NOISE_FLOOR, Grid
+from microtomo.errors import MicrotomoError
+from microtomo.inverse.drift import DRIFT, undo_drift
+from microtomo.inverse.masking import fill_left_out
+from microtomo.inverse.misfit import Grid
 from microtomo.inverse.model_error import with_model_error
 from microtomo.inverse.noise import estimate_noise
-from microtomo.inverse.problem import Estimate, Problem
-from microtomo.inverse.spread import Corrected, Run, run_with_spread
+from microtomo.inverse.problem import Problem
+from microtomo.inverse.screening import screen
+from microtomo.inverse.spread import Corrected, run_with_spread
+from microtomo.inverse.spread_rounds import Solver
+from microtomo.inverse.status import chi_square_of, status_of
+from microtomo.inverse.verdict import verdicts_of
 from microtomo.materials import Stack, load_stack
-from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
+from microtomo.physics.forward import ForwardModel, forward_model
 from microtomo.physics.spread_model import GivenSpread, SpreadModel, spread_around
-from microtomo.registry import Method, get_method, get_task
+from microtomo.registry import DEFAULT_FORWARD, get_method, get_task
 from microtomo.scan import Array, Reconstruction, Scan, Status, as_tensor, like
 from microtomo.voxels import RULES, default_depth
 
+_RAW = "looks like raw counts: run `microtomo import` on the images first"
+_MOST_SIGNAL = 20.0  # over substrate: no material reaches it, counts of a detector do
 _FEWEST = 6  # energies that the noise estimate needs
 
 
@@ -41,6 +49,7 @@ def reconstruct(
     contrast: str | None = None,
     spread: GivenSpread | None = None,
     beam_fwhm_nm: float = 0.0,
+    as_is: bool = False,
     **options: Any,
 ) -> Reconstruction:
     """Recover what lies under the surface from a multi-energy scan.
@@ -59,8 +68,11 @@ def reconstruct(
         the scan says itself.
     spread, beam_fwhm_nm
         Lateral spread of the electrons, as :func:`microtomo.physics.spread_model.spread_around` takes it, and diameter
-        of the beam: solves again and again what the spread is corrected for, a dozen times at most. The history says
-        how that went.
+        of the beam: solves again and again, a dozen times or so, with what surrounds every pixel. The history says how
+        that went.
+    as_is
+        Take the scan as it stands: check no normalisation, reject no hot or dead value, undo no drift. The verdict is
+        given all the same.
     options
         Settings of the method.
 
@@ -72,17 +84,18 @@ def reconstruct(
     Raises
     ------
     MicrotomoError
-        For NaN, negative or not normalised signals, energies that do not fit, unknown methods, options, forward models,
-        and for a spread whose kernels cannot be had, or of a scan that does not say its pixel size.
+        For NaN (but where a pixel has it at every energy, which is left out), negative or not normalised signals,
+        energies that do not fit, unknown methods, options, forward models, and for a spread whose kernels cannot be
+        had, or of a scan that does not say its pixel size.
     """
     chosen = get_method(method)
     if get_task(chosen.task).input != "scan":
         raise MicrotomoError(f"method {method} is for task {chosen.task}, not for scans: use `microtomo segment`")
-    _check_options(chosen, options)
+    options = chosen.checked(options)
     if spread is not None and not isinstance(scan, Scan):
         raise MicrotomoError("an array has no pixel size, which lateral spread needs: give a Scan with one")
     scan, problem_stack = _complete(scan, stack, energies_kev)
-    model = forward_model(forward or contrast or scan.forward or DEFAULT, problem_stack)
+    model = forward_model(forward or contrast or scan.forward or DEFAULT_FORWARD, problem_stack)
     if not model.local:
         raise MicrotomoError(
             f"method {method} takes each pixel's spectrum as that pixel's own, but in forward model {model.name} "
@@ -91,45 +104,53 @@ def reconstruct(
     if rule not in RULES:
         raise MicrotomoError(f"unknown voxel rule {rule!r}: use {' or '.join(RULES)}")
     noise = _checked_noise(noise, scan)
-    data = as_tensor(scan.data).detach()
-    if device is not None:
-        try:
-            data = data.to(device)
-        except (RuntimeError, AssertionError):
-            raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
-    _check_signal(data)
-    batch = (data if data.ndim == 4 else data[None]).float()
+    data = _on(device, as_tensor(scan.data).detach())
+    batch, left_out = fill_left_out((data if data.ndim == 4 else data[None]).float())
+    _check_signal(batch)
     level = torch.full((len(batch),), noise) if noise is not None else estimate_noise(batch, model)
     _check_normalised(batch, model, level)
     depth = default_depth(problem_stack, voxel_nm)
-    problem = Problem(model, level.cpu(), depth, voxel_nm, rule)
     around = None if spread is None else spread_around(model, spread, scan.pixel_nm, beam_fwhm_nm)
     started = time.perf_counter()
     with torch.inference_mode():
-        done = _run(partial(chosen.run, **options), batch, problem, around)
+        screened = screen(batch, model, level, given=noise is not None, as_is=as_is, with_spread=around is not None)
+        problem = Problem(model, screened.noise.cpu(), depth, voxel_nm, rule)
+        done = _run(method, partial(chosen.run, **options), screened.signal, problem, around, as_is)
         batch, estimate = done.signal, with_model_error(done.estimate, problem)
-        chi_square = _chi_square(batch, estimate.thickness, problem)
-        status = _status(batch, estimate, chi_square, problem)
+        chi_square = chi_square_of(batch, estimate.thickness, problem)
+        status = status_of(batch, estimate, chi_square, problem, screened.rejected)
+        verdicts = verdicts_of(batch, estimate, problem, screened, done.history.get(DRIFT, ()))
     seconds = time.perf_counter() - started
 
-    def shaped(values: Tensor) -> Array:
+    def shaped(values: Tensor, blank: float = float("nan")) -> Array:
+        if left_out is not None:
+            values = values.masked_fill(left_out.view_as(values[:, :1] if values.ndim == 4 else values), blank)
         return like(values if data.ndim == 4 else values[0], scan.data)
 
     return Reconstruction(
         thickness=shaped(estimate.thickness),
         uncertainty=shaped(estimate.uncertainty),
-        volume=shaped(estimate.volume),
+        volume=shaped(estimate.volume, 0),
         chi_square=shaped(chi_square),
-        status=shaped(status),
+        status=shaped(status, Status.MASKED),
         method=method,
         stack=problem_stack,
         forward=model.name,
-        noise=float(level.mean()),
+        noise=float(screened.noise.mean()),
         voxel_nm=voxel_nm,
         pixel_nm=scan.pixel_nm,
         seconds=seconds,
         history={**scan.history, **({"options": options} if options else {}), **done.history},
+        rejected=shaped(screened.rejected, 0),
+        verdicts=verdicts,
     )
+
+
+def _on(device: str | torch.device | None, data: Tensor) -> Tensor:
+    try:
+        return data if device is None else data.to(device)
+    except (RuntimeError, AssertionError):
+        raise MicrotomoError(f"device {str(device)!r} is not available here: use cpu, or cuda with a GPU") from None
 
 
 def _checked_noise(noise: float | None, scan: Scan) -> float | None:
@@ -144,18 +165,17 @@ def _checked_noise(noise: float | None, scan: Scan) -> float | None:
     return noise
 
 
-def _run(run: Run, batch: Tensor, problem: Problem, spread: SpreadModel | None) -> Corrected:
-    return Corrected(batch, run(batch, problem), {}) if spread is None else run_with_spread(run, batch, problem, spread)
+def _run(
+    method: str, run: Solver, batch: Tensor, problem: Problem, spread: SpreadModel | None, as_is: bool
+) -> Corrected:
+    if spread is not None:
+        return run_with_spread(method, run, batch, problem, spread)
+    done = Corrected(batch, run(batch, problem), {})
+    return done if as_is else undo_drift(run, done, problem)
 
 
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else repr(value)
-
-
-def _check_options(method: Method, options: dict[str, Any]) -> None:
-    for name in options:
-        if name not in method.options:
-            raise MicrotomoError(f"method {method.name} has no option {name!r}; {nearest(name, method.options)}")
 
 
 def _complete(
@@ -197,52 +217,9 @@ def _check_normalised(data: Tensor, forward: ForwardModel, noise: Tensor) -> Non
     slack = 0.05 + 3 * noise.cpu().float().clamp_max(0.1)[:, None]
     outside = ((middle < low * (1 - slack)) | (middle > high * (1 + slack))).float().mean(1)
     if bool((outside > 0.5).any()):
+        raw = float(middle.median()) > _MOST_SIGNAL
         raise MicrotomoError(
-            f"the signal (median {float(middle.median()):.4g}) is not normalised, stack {stack.name} gives "
-            f"{low:.2f} to {high:.2f}: divide every energy by its mean over bare substrate, "
+            f"the signal (median {float(middle.median()):.4g}) {_RAW if raw else 'is not normalised'}, stack "
+            f"{stack.name} gives {low:.2f} to {high:.2f}: divide every energy by its mean over bare substrate, "
             "with --substrate ROWS,COLUMNS or Scan.normalised"
         )
-
-
-def _chi_square(data: Tensor, thickness: Tensor, problem: Problem) -> Tensor:
-    """Mean over energies of the squared residual of the re-simulated signal over its noise: (n, y, x)."""
-    rows = max(1, 2**18 // data.shape[-1])
-    result = torch.empty_like(data[:, 0])
-    for i in range(len(data)):
-        s = max(float(problem.noise[i]), NOISE_FLOOR)
-        for first in range(0, data.shape[2], rows):
-            part = slice(first, first + rows)
-            model = problem.forward(thickness[i, :, part])
-            result[i, part] = ((data[i, :, part] / model - 1) ** 2).mean(0) / s**2
-    return result
-
-
-def _status(data: Tensor, estimate: Estimate, chi_square: Tensor, problem: Problem) -> Tensor:
-    """Codes of :class:`Status`, uint8 (n, y, x). A poor fit is one that noise gives once in a million pixels."""
-    free = max(1, len(problem.stack.energies_kev) - len(problem.stack.layers))
-    # upper quantile of chi-square over its degrees of freedom (Wilson & Hilferty 1931), z = 4.9
-    limit = (1 - 2 / (9 * free) + 4.9 * (2 / (9 * free)) ** 0.5) ** 3
-    top = torch.tensor(problem.stack.max_nm).to(estimate.thickness)[:, None, None]
-    poor = chi_square > limit
-    at_end = (estimate.thickness >= 0.995 * top).any(1)
-    opaque = _opaque(data, estimate.thickness, chi_square, problem)
-    status = torch.full_like(chi_square, int(Status.OK), dtype=torch.uint8)
-    status[~estimate.converged] = int(Status.NOT_CONVERGED)
-    status[poor] = int(Status.POOR_FIT)
-    status[(poor & at_end) | opaque] = int(Status.OUT_OF_RANGE)
-    return status
-
-
-def _opaque(data: Tensor, thickness: Tensor, chi_square: Tensor, problem: Problem) -> Tensor:
-    """Where a layer may as well be so thick that nothing is seen through it even at the highest energy: (n, y, x).
-    Its thickness is then a lower bound at best."""
-    stack = problem.stack
-    opaque = torch.zeros_like(chi_square, dtype=torch.bool)
-    for k, layer in enumerate(stack.layers):
-        if problem.forward.transmitted(k) < float(problem.noise.max().clamp_min(NOISE_FLOOR)):
-            thick = thickness.clone()
-            thick[:, k] = layer.max_nm
-            # within three standard deviations of the estimate
-            close = (_chi_square(data, thick, problem) - chi_square) * len(stack.energies_kev) < 9
-            opaque |= close & (thickness[:, k] > 0)
-    return opaque

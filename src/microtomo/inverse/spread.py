@@ -1,8 +1,7 @@
-"""Scans with lateral spread through solvers that know each pixel alone: deferred correction around any of them."""
+"""Scans with lateral spread through any method: what surrounds the pixels is found with `map`, which can be told it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,21 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtomo.inverse.deferred import Deferred, deferred_correction
-from microtomo.inverse.nonlocal_fit import fit_with_spread
 from microtomo.inverse.problem import Estimate, Problem
+from microtomo.inverse.spread_levels import KERNEL_DEVIATION, LevelFit
+from microtomo.inverse.spread_rounds import Round, Rounds, Solver, Status
 from microtomo.physics.spread_model import SpreadModel
+from microtomo.physics.surroundings import Surroundings
+from microtomo.registry import get_method
+from microtomo.voxels import thickness_to_volume
 
-WIDER = 1.15
-"""Radii of the other kernel that counts as one standard deviation: exit radii by Mott's and by Browning's
-cross-sections differ by more than this in silicon at 10 keV, codes with the same cross-sections by a few per cent."""
+SURROUNDED = "map"
+"""The method that can be told what surrounds every pixel; it finds the surroundings for all others."""
 _WORTH_SAYING = 0.01  # share of the electrons that leave outside the field
+_ROUND = 0.01  # of the range: a level that moves by less draws the same volume (see `map`)
 
 CORRECTION = "correction"
 """Key of the correction in a reconstruction's history."""
-
-Run = Callable[[Tensor, Problem], Estimate]
-"""A local method with its options."""
 
 
 @dataclass(frozen=True)
@@ -36,30 +35,45 @@ class Corrected:
     history: dict[str, Any]
 
 
-def run_with_spread(run: Run, signal: Tensor, problem: Problem, spread: SpreadModel) -> Corrected:
-    """Estimate of scans (n, e, y, x) whose electrons leave elsewhere than they entered.
+@dataclass(frozen=True)
+class _Sample:
+    """One corrected scan (e, y, x), its estimate (of a batch of one), and how that was found."""
 
-    The error bars hold, in quadrature, what is left of the correction: a kernel that is 15 % wider, and where the field
-    is narrower than the kernel, what lies outside (the mirror image of the field in place of its edge).
+    signal: Tensor
+    estimate: Estimate
+    best: Round
+    status: Status
+    rounds: int
+    left_nm: float
+
+
+def run_with_spread(name: str, run: Solver, signal: Tensor, problem: Problem, spread: SpreadModel) -> Corrected:
+    """Estimate of scans (n, e, y, x) whose electrons leave elsewhere than they entered, by the method of that name.
+
+    `map` is told what surrounds every pixel. Other methods see the scan as it would be without spread, by what `map`
+    finds. The kernels' width is fitted with the levels, 15 % being its standard deviation before the scan is seen. The
+    error bars hold, in quadrature, what that leaves open, and where the field is narrower than the kernel, what lies
+    outside (the mirror image of the field in place of its edge); all wider by as much as the misfit exceeds the noise.
 
     Raises
     ------
     MicrotomoError
-        For a signal of 0 or less, and all that the method raises.
+        For all that the method raises.
     """
-    done = [_one(run, sample, problem, i, spread) for i, sample in enumerate(signal)]
-    estimates = [estimate for _, estimate, _ in done]
+    done = [_one(name, run, sample, problem, i, spread) for i, sample in enumerate(signal)]
     fields = ("thickness", "uncertainty", "volume", "converged")
-    whole = Estimate(**{name: torch.cat([getattr(e, name) for e in estimates]) for name in fields})
+    whole = Estimate(**{field: torch.cat([getattr(one.estimate, field) for one in done]) for field in fields})
     history = {
         **spread.history["spread"],
-        "rounds": [len(result.residuals) for _, _, result in done],
-        "status": [str(result.status) for _, _, result in done],
-        "residual": [min(result.residuals) for _, _, result in done],
-        "left_nm": [float(result.thickness_uncertainty.mean()) for _, _, result in done],
+        "rounds": [one.rounds for one in done],
+        "status": [str(one.status) for one in done],
+        "chi_square": [one.best.chi_square for one in done],
+        "kernel_width": [float(np.exp(one.best.width)) for one in done],
+        "kernel_width_deviation": [one.best.fitted.width_deviation for one in done],
+        "left_nm": [one.left_nm for one in done],
         "outside": float(spread.operator.assumed(*signal.shape[-2:]).max()),
     }
-    return Corrected(torch.stack([sample for sample, _, _ in done]), whole, {CORRECTION: history})
+    return Corrected(torch.stack([one.signal for one in done]), whole, {CORRECTION: history})
 
 
 def note(history: dict[str, Any]) -> str | None:
@@ -77,40 +91,54 @@ def outcome(history: dict[str, Any]) -> str | None:
     """How the correction went, for a summary; None where there was none."""
     if CORRECTION not in history:
         return None
-    rounds, status = history[CORRECTION]["rounds"], history[CORRECTION]["status"]
+    correction = history[CORRECTION]
+    rounds, status, widths = correction["rounds"], correction["status"], correction["kernel_width"]
     ends = ", ".join(f"{status.count(s)} {s}" if len(status) > 1 else s for s in dict.fromkeys(status))
     counted = f"{min(rounds)} to {max(rounds)}" if min(rounds) < max(rounds) else f"{rounds[0]}"
-    return f"spread corrected in {counted} rounds, {ends}"
+    return f"spread corrected in {counted} rounds, {ends}; kernels {np.mean(widths):.2f} times as wide fit best"
 
 
-def _one(
-    run: Run, observed: Tensor, problem: Problem, i: int, spread: SpreadModel
-) -> tuple[Tensor, Estimate, Deferred]:
-    """Corrected scan (e, y, x), estimate (of a batch of one) and correction of one sample."""
+def _one(name: str, run: Solver, observed: Tensor, problem: Problem, i: int, spread: SpreadModel) -> _Sample:
     alone = replace(problem, noise=problem.noise[i : i + 1])
-    solved: list[Estimate] = []
-    thicknesses: list[np.ndarray] = []
+    solve = run if name == SURROUNDED else get_method(SURROUNDED).run
+    rounds = Rounds(solve, observed, alone, spread)
+    best, status = rounds.run()
+    found = best.surroundings
+    ratio = problem.forward.fast(found.estimate) / found.signal(found.estimate)
+    corrected = observed * torch.from_numpy(ratio).to(observed)
+    estimate = _at_levels(best, alone) if name == SURROUNDED else run(corrected[None], alone)
+    left = _left(observed, best, alone, spread, solve)
+    wider = torch.hypot(estimate.uncertainty, torch.from_numpy(left).to(estimate.uncertainty)[None])
+    wider = wider * max(1.0, best.chi_square) ** 0.5
+    return _Sample(corrected, replace(estimate, uncertainty=wider), best, status, rounds.count, float(left.mean()))
 
-    def solve_local(scan: np.ndarray) -> np.ndarray:
-        solved.append(run(torch.from_numpy(scan).to(observed)[None], alone))
-        thicknesses.append(solved[-1].thickness[0].double().cpu().numpy())
-        return thicknesses[-1]
 
-    def signal_of(model: SpreadModel) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda thickness: model.fast(thickness.astype(np.float32)).astype(np.float64)
+def _at_levels(best: Round, problem: Problem) -> Estimate:
+    """The estimate of a round with the levels as they were fitted."""
+    thickness = torch.from_numpy(best.thickness).to(best.estimate.thickness)[None]
+    top = thickness.new_tensor(problem.stack.max_nm)[:, None, None]
+    volume = best.estimate.volume
+    if bool(((thickness - best.estimate.thickness).abs() > _ROUND * top).any()):
+        reached = torch.where(thickness > 0, (thickness + _ROUND * top).minimum(top), 0.0)
+        volume = thickness_to_volume(reached, problem.depth, problem.voxel_nm, problem.rule).to(volume)
+    return replace(best.estimate, thickness=thickness, volume=volume)
 
-    def local(thickness: np.ndarray) -> np.ndarray:
-        return problem.forward.fast(thickness.astype(np.float32)).astype(np.float64)
 
-    others = [spread.with_kernels(spread.kernels.scaled(WIDER))]
-    if spread.operator.assumed(*observed.shape[-2:]).max() > _WORTH_SAYING:
-        others.append(replace(spread, outside="mirror"))
+def _left(observed: Tensor, best: Round, problem: Problem, spread: SpreadModel, solve: Solver) -> np.ndarray:
+    """Standard deviation (l, y, x) [nm] that the kernels and the outside leave."""
+    noise = float(problem.noise[0])
     scan = observed.double().cpu().numpy()
-    start = fit_with_spread(observed, spread, float(alone.noise[0]))
-    result = deferred_correction(
-        scan, solve_local, signal_of(spread), local, start=start, other_spreads=[signal_of(other) for other in others]
-    )
-    best = solved[next(k for k, thickness in enumerate(thicknesses) if thickness is result.thickness)]
-    left = torch.from_numpy(result.thickness_uncertainty).to(best.uncertainty)
-    corrected = torch.from_numpy(scan - result.correction).to(observed)
-    return corrected, replace(best, uncertainty=torch.hypot(best.uncertainty, left[None])), result
+    kernels = spread.kernels.scaled(float(np.exp(best.width)))
+    left = best.fitted.deviation
+    others = [] if best.on_levels else [spread.with_kernels(kernels.scaled(1 + KERNEL_DEVIATION))]
+    if spread.operator.assumed(*scan.shape[1:]).max() > _WORTH_SAYING:
+        others.append(replace(spread, kernels=kernels, outside="mirror"))
+    for other in others:
+        moved = LevelFit(scan, other, noise)(best.thickness, 0.0, free_width=False) if best.on_levels else None
+        if moved is not None:
+            left = np.hypot(left, moved.thickness - best.thickness)
+        else:
+            given = Surroundings.of(other, best.thickness)[0]
+            again = solve(observed[None], replace(problem, forward=given.typical, surroundings=given))
+            left = np.hypot(left, again.thickness[0].double().cpu().numpy() - best.thickness)
+    return np.asarray(left, dtype=np.float32)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError, nearest
+from microtomo.inputs import read_text
 from microtomo.io.arrays import read_npy
 from microtomo.io.kinds import NPY, format_of
 from microtomo.io.micrographs import read_pixels
@@ -156,8 +157,8 @@ def _name(stack: Stack, depth: np.ndarray) -> str:
 def _rows(path: Path, stack: Stack) -> list[tuple[int, Mapping[str, str]]]:
     """Lines of the table by number, their columns checked."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        text = read_text(path)
+    except MicrotomoError:
         raise MicrotomoError(
             f"{path}: cannot be read as text: give a .csv table, or a file with thickness maps"
         ) from None

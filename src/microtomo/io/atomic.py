@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import os
 import platform
 import re
+import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import h5py
 
 from microtomo.errors import MicrotomoError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_SYNC_BYTES = 32 * 2**20
+# of an output's name in that of its temporary file: names have at most 255 bytes, letters up to 4
+_NAME_LETTERS = 50
 
 
 def check_output(path: str | Path, inputs: Iterable[str | Path] = (), needs_bytes: int = 0) -> Path:
     """The path of an output file that can be written: cheap to ask before long work.
 
-    Raises MicrotomoError when it is a folder or one of the ``inputs``, when its folder is missing or not writable,
-    or when the disk has less than ``needs_bytes`` free.
+    Raises MicrotomoError when it is a folder, a link, a device or one of the ``inputs``, when its folder is missing or
+    not writable, or when the disk has less than ``needs_bytes`` free.
     """
     path = Path(path)
     if path.is_dir():
@@ -36,9 +37,12 @@ def check_output(path: str | Path, inputs: Iterable[str | Path] = (), needs_byte
         raise MicrotomoError(f"{path}: cannot be written, {parent} is no folder: create it or choose another path")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise MicrotomoError(f"{path}: cannot be written, no permission in {parent}: choose another path")
-    for source in inputs:
-        if path.exists() and Path(source).exists() and path.samefile(source):
-            raise MicrotomoError(f"{path}: is the input itself: choose another output name")
+    if path.exists() and any(Path(source).exists() and path.samefile(source) for source in inputs):
+        raise MicrotomoError(f"{path}: is the input itself: choose another output name")
+    if path.is_symlink():
+        raise MicrotomoError(f"{path}: is a link to {os.readlink(path)}: give the name of the file itself")
+    if path.exists() and not path.is_file():
+        raise MicrotomoError(f"{path}: is a device or pipe, not a file: give the name of a file to write")
     free = shutil.disk_usage(parent).free
     if free < needs_bytes:
         raise MicrotomoError(
@@ -63,118 +67,64 @@ def writing(path: str | Path) -> Iterator[None]:
 def whole_file(path: str | Path, inputs: Iterable[str | Path] = (), needs_bytes: int = 0) -> Iterator[Path]:
     """Yield a temporary path in the same folder, renamed to ``path`` on success and removed on anything else.
 
-    An older file under the final name stays as it was until the new one is complete.
+    An older file under the final name stays as it was until the new one is complete and on the disk. The temporary
+    file is empty, has a name that nobody can guess and is locked while it is written; those of ``path`` that killed
+    commands left are removed.
     """
     path = check_output(path, inputs, needs_bytes)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    remove_partial(path.parent, path.name)
+    with writing(path):
+        lock, temporary = _new_partial(path)
     try:
         yield temporary
         with writing(path):
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+            _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(lock)
 
 
-@contextmanager
-def new_hdf5(
-    path: str | Path, inputs: Iterable[str | Path] = (), needs_bytes: int = 0
-) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Yield an empty HDF5 file that stands under ``path`` once the block has ended well, and leaves nothing otherwise.
-
-    The second value is a function that raises MicrotomoError when anything written so far did not reach the disk
-    (full, quota); long jobs call it between their parts. It is called once more at the end.
-    """
-    with whole_file(path, inputs, needs_bytes) as temporary:
-        with writing(path):
-            sink = _Sink(temporary)
-
-        def check() -> None:
-            if sink.error is not None:
-                with writing(path):
-                    raise sink.error
-
+def remove_partial(folder: Path, name: str = "") -> None:
+    """Remove temporary files in a folder, of the output ``name`` or of any, that nobody is writing any more."""
+    for leftover in folder.glob(f".{glob.escape(name[:_NAME_LETTERS])}*.partial"):
         try:
-            with writing(path):
-                file = h5py.File(sink, "w")
-            try:
-                yield file, check
-            finally:
-                file.close()
+            lock = os.open(leftover, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink(missing_ok=True)
+        except OSError:  # another process writes it, or the file system has no locks
+            continue
         finally:
-            sink.close()
-        check()
+            os.close(lock)
 
 
-class _Sink:
-    """A file for HDF5 to write to that keeps the first error and swallows what follows.
+def _new_partial(path: Path) -> tuple[int, Path]:
+    """A new empty file beside ``path``, locked until the descriptor is closed, and its path."""
+    while True:
+        temporary = path.with_name(f".{path.name[:_NAME_LETTERS]}.{secrets.token_hex(8)}.partial")
+        lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        with suppress(OSError):  # network file systems may have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if temporary.exists():
+            return lock, temporary
+        os.close(lock)  # somebody tidied up between the two lines above
 
-    HDF5 crashes the process when it closes a file whose last pieces cannot be written (disk full); here it always
-    closes well, and the error is raised afterwards.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        self._position = 0
-        self._unsynced = 0
-        self.error: BaseException | None = None
-
-    def close(self) -> None:
-        os.close(self._file)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: os.fstat(self._file).st_size}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        try:
-            done = 0
-            while self.error is None and done < len(view):
-                done += os.pwrite(self._file, view[done:], self._position + done)
-            self._unsynced += done
-            if self._unsynced >= _SYNC_BYTES and self.error is None:
-                self._sync()
-        except BaseException as error:
-            self.error = error
-        self._position += len(view)
-        return len(view)
-
-    def _sync(self) -> None:
-        # A long file keeps to a few pages of the cache: fresh pages cost several times the write itself on a
-        # virtual machine, and whatever else runs keeps its own.
-        self._unsynced = 0
-        if hasattr(os, "posix_fadvise"):
-            os.fdatasync(self._file)
-            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        data = os.pread(self._file, len(view), self._position)
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def read(self, size: int) -> bytes:
-        data = os.pread(self._file, size, self._position)
-        self._position += len(data)
-        return data
-
-    def truncate(self, size: int) -> int:
-        try:
-            if self.error is None:
-                os.ftruncate(self._file, size)
-        except BaseException as error:
-            self.error = error
-        return size
-
-    def flush(self) -> None:
-        pass
+def _sync_folder(folder: Path) -> None:
+    """Bring a new name in a folder to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that sync no folders
+            raise
+    finally:
+        os.close(handle)
 
 
 def machine() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from microtomo.errors import MicrotomoError
-from microtomo.io.atomic import check_output, whole_file, writing
+from microtomo.io.atomic import check_output, remove_partial, whole_file, writing
 
 
 @contextmanager
@@ -90,6 +90,5 @@ def _differing(one: Any, other: Any, name: str = "") -> Iterator[str]:
 
 
 def _remove_partial(folder: Path) -> None:
-    for pattern in (".*.partial", "*/.*.partial"):
-        for leftover in folder.glob(pattern):
-            leftover.unlink(missing_ok=True)
+    for place in (folder, *(inside for inside in folder.iterdir() if inside.is_dir() and not inside.is_symlink())):
+        remove_partial(place)

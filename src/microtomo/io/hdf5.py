@@ -1,8 +1,8 @@
-"""Reading HDF5 files, whoever wrote them: the default signal, its axes, its filters, the files behind it."""
+"""Opening HDF5 files, whoever wrote them: errors in words, filters, the default signal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, cause
+from microtomo.io.guard import check_hdf5
 
 _NM = {
     "nm": 1.0, "nanometer": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "micrometer": 1e3, "mm": 1e6,
@@ -21,9 +22,7 @@ _NM = {
 @contextmanager
 def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
     """An HDF5 file open for reading; failures to read become MicrotomoError."""
-    path = Path(path)
-    if not path.exists():
-        raise MicrotomoError(f"{path}: no such file: check the path")
+    path = check_hdf5(path)
     with reading(path):
         file = h5py.File(path, "r")
     with file:
@@ -46,8 +45,10 @@ def reading(path: Path) -> Iterator[None]:
         if error.errno:
             raise MicrotomoError(f"{path}: cannot be read ({message.split(' (')[0]}): check the path") from error
         raise MicrotomoError(f"{path}: cannot be read, it seems damaged ({message}): copy or write it again") from error
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise MicrotomoError(f"{path}: cannot be read, it seems damaged ({error}): copy or write it again") from error
+    except Exception as error:
+        raise MicrotomoError(
+            f"{path}: cannot be read, it seems damaged ({cause(error)}): copy or write it again"
+        ) from error
 
 
 def load_filters(path: Path, data: h5py.Dataset) -> None:
@@ -103,52 +104,10 @@ def only_candidate(path: Path, file: h5py.File) -> h5py.Dataset:
     raise MicrotomoError(f"{path}: which data set is the scan? Mark one as default NXdata, or keep one a file: {names}")
 
 
-def axis_values(signal: h5py.Dataset, axis: int, names: Sequence[str] = ()) -> tuple[np.ndarray, str] | None:
-    """Coordinates along ``axis`` (negative: from the last) of a signal and their unit, None where not given.
-
-    Taken from the NXdata ``axes`` attribute, else from a sibling data set with one of the ``names``.
-    """
-    group = signal.parent
-    named = [text(a) for a in np.atleast_1d(group.attrs.get("axes", []))]
-    candidates = [named[axis]] if len(named) == signal.ndim else []
-    for name in [*candidates, *names]:
-        values = group.get(name)
-        if isinstance(values, h5py.Dataset) and values.ndim == 1 and values.dtype.kind in "fiu":
-            return np.asarray(values[()], dtype=float), text(values.attrs.get("units", ""))
-    return None
-
-
 def in_nm(value: float, units: str) -> float | None:
     """A length in nm, None for units that are none of length."""
     per = _NM.get(units.strip().lower())
     return None if per is None else value * per
-
-
-def pixel_size(path: Path, signal: h5py.Dataset) -> float | None:
-    """Pixel size [nm] from the axes of the signal, None where they say none. Raises where pixels are not square."""
-    sizes = []
-    for axis in (-2, -1):
-        values, units = (axis_values(signal, axis) if signal.ndim in (3, 4) else None) or (np.empty(0), "")
-        if len(values) > 1 and units.lower() in _NM:
-            sizes.append(float(values[-1] - values[0]) / (len(values) - 1) * _NM[units.lower()])
-    if len(sizes) == 2 and not np.isclose(sizes[0], sizes[1], rtol=1e-3):
-        raise MicrotomoError(f"{path}: pixels are {sizes[0]:g} x {sizes[1]:g} nm, not square: resample the images")
-    return sizes[0] if sizes and sizes[0] > 0 else None
-
-
-def shards(data: h5py.Dataset) -> tuple[Path, ...]:
-    """Files behind a virtual data set. HDF5 reads a missing one as fill values, so each is opened here."""
-    if not data.is_virtual:
-        return ()
-    index = Path(data.file.filename)
-    names = dict.fromkeys(source.file_name for source in data.virtual_sources() if source.file_name != ".")
-    paths = tuple(index.parent / name for name in names)
-    for shard in paths:
-        if not shard.exists():
-            raise MicrotomoError(f"{index}: its shard {shard.name} is missing: run generate again, it makes what lacks")
-        with reading(shard), h5py.File(shard, "r"):
-            pass
-    return paths
 
 
 def text(value: Any) -> str:

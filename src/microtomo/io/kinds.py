@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 
 from microtomo.errors import MicrotomoError
+from microtomo.inputs import check_input
 from microtomo.io.hdf5 import reading
 from microtomo.io.names import natural_order
 from microtomo.io.nexus import INDEX, open_nexus
@@ -41,6 +42,9 @@ RECORDED_SUFFIXES = (*TIFF.suffixes, *(suffix for known in VENDORS for suffix in
 """Suffixes of what microscopes save."""
 MICROGRAPH_SUFFIXES = (*TIFF.suffixes, *PICTURE.suffixes, *NPY.suffixes, *RECORDED_SUFFIXES[len(TIFF.suffixes) :])
 """Suffixes of files that can hold one grey image."""
+
+RESULT_ENDINGS = ("_mask", "_overlay", "_probability", "_uncertainty", "_LABEL")
+"""Ends of names of what is computed from an image, or is its label, and no image itself."""
 
 
 class Kind(Enum):
@@ -76,6 +80,7 @@ def kind_of(path: str | Path) -> Kind:
     if path.is_dir():
         return _folder(path)
     known = format_of(path)
+    check_input(path)
     if known is HDF5:
         with open_nexus(path) as (_, entry), reading(path):
             return Kind.RECONSTRUCTION if entry is not None and entry.is_reconstruction else Kind.SCAN

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, cause, few
+from microtomo.inputs import check_input, check_memory
 from microtomo.io.arrays import read_npy
 from microtomo.io.atomic import whole_file, writing
-from microtomo.io.kinds import MICROGRAPH_SUFFIXES, NPY, Kind, files_in, format_of, kind_of
+from microtomo.io.kinds import MICROGRAPH_SUFFIXES, NPY, RESULT_ENDINGS, Kind, files_in, format_of, kind_of
 from microtomo.io.recorded import read_image_file
 
-RESULT_ENDINGS = ("_mask", "_overlay", "_probability", "_uncertainty", "_LABEL")
-"""Ends of names of what is computed from an image, or is its label, and no image itself."""
+_COMPUTED = tuple(ending for ending in RESULT_ENDINGS if ending != "_LABEL")
 LABEL_ENDINGS = ("_mask", "_LABEL")
-"""Those of them that are label images."""
+"""Ends of names of label images."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ def list_micrographs(folder: str | Path, labels: bool = False) -> list[Path]:
         raise MicrotomoError(
             f"{folder}: holds no images ({', '.join(MICROGRAPH_SUFFIXES)}): give the folder with micrographs"
         )
+    if skipped := [] if labels else [path.name for path in files if path.stem.endswith(_COMPUTED)]:
+        warnings.warn(f"{folder}: left out {few(skipped)}, which were computed from images", stacklevel=2)
     stems: dict[str, Path] = {}
     for path in paths:
         if path.stem in stems:
@@ -109,17 +112,18 @@ def list_micrographs(folder: str | Path, labels: bool = False) -> list[Path]:
 
 
 def _picture(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(check_input(path)) as picture:
+            check_memory(path, 4 * picture.width * picture.height, path.stat().st_size)
             if picture.mode in ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LA", "PA"):
                 return _grey_of_colour(path, np.asarray(picture.convert("RGB")))
             return np.asarray(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, MicrotomoError):
-            raise
-        raise MicrotomoError(f"{path}: cannot be read as an image ({error}): export it again") from error
+    except (MicrotomoError, MemoryError):
+        raise
+    except Exception as error:  # among them bombs, and readers that fail in every way on damaged files
+        raise MicrotomoError(f"{path}: cannot be read as an image ({cause(error)}): export it again") from error
 
 
 def _grey_of_colour(path: Path, pixels: np.ndarray) -> np.ndarray:

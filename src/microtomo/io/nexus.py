@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,10 +25,15 @@ SCAN, THICKNESS, UNCERTAINTY, VOLUME, FIT, TRUTH = "data", "thickness", "uncerta
 """Groups of NXdata under /entry."""
 SAMPLES = "samples"
 """Group of what is known of each sample of a data set."""
-SIGNAL, STATUS = "data", "status"
+SIGNAL, STATUS, REJECTED = "data", "status", "rejected"
 """Names of the data sets in a group."""
+VERDICT = "verdict"
+"""Group of the verdicts on the samples: one JSON object each."""
 FORWARD = "contrast"
 """Attribute of /entry that names the forward model; the word is that of the first files."""
+
+MAPPED_BYTES = 1 << 30
+"""Larger arrays are mapped from disk, not read: a scan of 2 GB is no reason to swap."""
 
 _WRITER = "microtomo_version"  # attribute that marks our files
 _CHUNK_PIXELS = 1024  # along y and x: HDF5 allows 4 GiB a chunk
@@ -151,6 +157,8 @@ def write_entry(file: h5py.File, default: str, attributes: Mapping[str, Any]) ->
             value = value.model_dump_json()
         elif isinstance(value, Mapping):
             value = json.dumps(value, default=str)
+        if isinstance(value, str):  # names of files may be no text
+            value = value.encode("utf-8", "backslashreplace").decode()
         entry.attrs[name] = value
     return entry
 
@@ -168,17 +176,21 @@ def create_data(
 ) -> h5py.Dataset:
     """Create an NXdata group with an unfilled signal ``data`` spanned by ``axes``, slowest first.
 
-    ``one_chunk_each``: that many leading axes are chunked by one, the others whole; 0 stores the array in one piece.
+    ``one_chunk_each``: that many leading axes are chunked by one, the others whole; 0 is an image a chunk. Each chunk
+    has a checksum (Fletcher32) that HDF5 checks wherever it is read. What has :data:`MAPPED_BYTES` or more and is not
+    chunked by samples stands in one piece, to be mapped into memory.
     """
     group = entry.create_group(name)
     group.attrs.update({"NX_class": "NXdata", "signal": SIGNAL, "axes": list(axes), "interpretation": "image"})
     shape = tuple(len(axis.values) for axis in axes.values())
     chunks = None
-    if one_chunk_each or compressed:
-        chunks = (
-            (1,) * one_chunk_each + shape[one_chunk_each:-2] + tuple(min(size, _CHUNK_PIXELS) for size in shape[-2:])
-        )
-    options: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compressed else {}
+    if one_chunk_each or compressed or math.prod(shape) * np.dtype(dtype).itemsize < MAPPED_BYTES:
+        ones = one_chunk_each or (0 if compressed else len(shape) - 2)
+        images = (1,) * ones + shape[ones:-2]
+        chunks = (*images, *(max(1, min(size, _CHUNK_PIXELS)) for size in shape[-2:]))
+    options: dict[str, Any] = {"fletcher32": chunks is not None}
+    if compressed:
+        options |= {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     data = group.create_dataset(SIGNAL, shape=shape, dtype=dtype, chunks=chunks, **options)
     data.attrs.update({"interpretation": "image", "long_name": long_name, "units": units})
     for index, (axis_name, axis) in enumerate(axes.items()):

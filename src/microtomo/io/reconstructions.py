@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,19 +13,23 @@ import numpy as np
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.arrays import numbers, to_numpy
-from microtomo.io.atomic import check_output, new_hdf5, writing
+from microtomo.io.atomic import check_output, writing
 from microtomo.io.hdf5 import reading
+from microtomo.io.new_hdf5 import new_hdf5
 from microtomo.io.nexus import (
     ENTRY,
     FIT,
     FORWARD,
+    REJECTED,
     SIGNAL,
     STATUS,
     THICKNESS,
     TRUTH,
     UNCERTAINTY,
+    VERDICT,
     VOLUME,
     Axis,
+    Entry,
     address,
     create_data,
     create_thickness,
@@ -32,7 +37,8 @@ from microtomo.io.nexus import (
     pixel_axes,
     write_entry,
 )  # fmt: skip
-from microtomo.scan import Array, Reconstruction, Status
+from microtomo.io.stored import load
+from microtomo.scan import Array, Reconstruction, Status, Verdict
 
 _MISSING = "is this a file that microtomo reconstruct wrote?"
 _STORED = {
@@ -66,15 +72,21 @@ class ReconstructionWriter:
             where = ... if self._samples is None else slice(self._done, self._done + count)
             values = {
                 "thickness": rec.thickness, "uncertainty": rec.uncertainty, "volume": rec.volume,
-                "chi_square": rec.chi_square, "status": rec.status, "truth": truth,
+                "chi_square": rec.chi_square, "status": rec.status, "rejected": rec.rejected, "truth": truth,
             }  # fmt: skip
             for name, data in self._data.items():
                 data[where] = to_numpy(values[name])
+            if rec.verdicts:
+                first = 0 if self._samples is None else self._done
+                lines = [json.dumps(v.as_dict()) for v in rec.verdicts]
+                self._file[address(VERDICT)][first : first + len(lines)] = lines
             self._done += count
             self._seconds += rec.seconds
             self._noise += rec.noise * count
             entry = self._file[ENTRY]
-            entry.attrs["seconds"], entry.attrs["noise"] = self._seconds, self._noise / self._done
+            entry.attrs["noise"] = self._noise / self._done
+            if self._seconds:
+                entry.attrs["seconds"] = self._seconds
         self._check()
 
     def finish(self) -> None:
@@ -114,19 +126,30 @@ class ReconstructionWriter:
             compressed=True,
         )
         entry[VOLUME].attrs["labels"] = ["empty", *rec.stack.symbols]
-        self._data["chi_square"], self._data["status"] = _create_fit(entry, {**sample, **pixels}, len(sample))
+        fitted = _create_fit(entry, {**sample, **pixels}, len(sample), rec.rejected is not None)
+        self._data |= dict(zip(("chi_square", "status", "rejected"), fitted, strict=False))
+        if rec.verdicts:
+            group = entry.create_group(VERDICT)
+            group.attrs["NX_class"] = "NXcollection"
+            count = 1 if self._samples is None else len(self._samples)
+            group.create_dataset(SIGNAL, shape=(count,), dtype=h5py.string_dtype())
 
 
-def _create_fit(entry: h5py.Group, axes: dict[str, Axis], leading: int) -> tuple[h5py.Dataset, h5py.Dataset]:
-    """Chi-square and status of each pixel, as one group."""
+def _create_fit(entry: h5py.Group, axes: dict[str, Axis], leading: int, counted: bool) -> list[h5py.Dataset]:
+    """Chi-square and status of each pixel, and where ``counted`` how many values were rejected, as one group."""
     long_name = "chi-square per energy"
     chi_square = create_data(entry, FIT, "f4", axes, long_name=long_name, one_chunk_each=leading)
     status = entry[FIT].create_dataset(STATUS, shape=chi_square.shape, dtype="u1", chunks=chi_square.chunks)
     status.attrs.update({"interpretation": "image", "long_name": "status", "codes": [int(s) for s in Status]})
     status.attrs["names"] = [s.name.lower() for s in Status]
     status.attrs["meanings"] = [s.message for s in Status]
-    entry[FIT].attrs["auxiliary_signals"] = [STATUS]
-    return chi_square, status
+    data, others = [chi_square, status], [STATUS]
+    if counted:
+        data.append(entry[FIT].create_dataset(REJECTED, shape=chi_square.shape, dtype="u1", chunks=chi_square.chunks))
+        data[-1].attrs.update({"interpretation": "image", "long_name": "energies at which the pixel was hot or dead"})
+        others.append(REJECTED)
+    entry[FIT].attrs["auxiliary_signals"] = others
+    return data
 
 
 @contextmanager
@@ -174,14 +197,14 @@ def read_reconstruction(path: str | Path, samples: slice | None = None) -> Recon
         }
         numbered = entry.data(THICKNESS, "sample")
         if thickness.ndim == 4 and numbered is not None:
-            history["samples"] = [int(i) for i in numbers(numbered[part])]
+            history["samples"] = [int(i) for i in numbers(load(path, numbered, part))]
 
         def number(name: str, default: float) -> float:
             value = entry.number(name)
             return default if value is None else value
 
         return Reconstruction(
-            **{name: file[address(*place)][part] for name, place in _STORED.items()},
+            **{name: load(path, file[address(*place)], part) for name, place in _STORED.items()},
             method=method,
             stack=stack,
             forward=entry.text(FORWARD) or "material",
@@ -190,4 +213,18 @@ def read_reconstruction(path: str | Path, samples: slice | None = None) -> Recon
             pixel_nm=number("pixel_nm", 10.0),
             seconds=number("seconds", 0.0),
             history=history,
+            rejected=None if (rejected := entry.data(FIT, REJECTED)) is None else rejected[part],
+            verdicts=_read_verdicts(entry, part),
         )
+
+
+def _read_verdicts(entry: Entry, part: Any) -> tuple[Verdict, ...]:
+    """The verdicts on the samples of ``part``; none where an older version wrote the file."""
+    stored = entry.data(VERDICT)
+    if stored is None:
+        return ()
+    tables = [json.loads(line) for line in np.atleast_1d(stored.asstr()[part])]
+    return tuple(
+        Verdict(**{**t, "gain": tuple(t["gain"]), "where": None if t["where"] is None else tuple(t["where"])})
+        for t in tables
+    )

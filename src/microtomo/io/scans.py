@@ -10,11 +10,13 @@ import numpy as np
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.arrays import read_npy, read_npz, to_numpy
-from microtomo.io.atomic import new_hdf5, writing
-from microtomo.io.hdf5 import reading, shards
+from microtomo.io.atomic import writing
+from microtomo.io.hdf5 import reading
 from microtomo.io.kinds import NPY, NPZ, format_of
+from microtomo.io.new_hdf5 import new_hdf5
 from microtomo.io.nexus import FORWARD, THICKNESS, TRUTH, VOLUME, address, create_scan, open_nexus
 from microtomo.io.sources import open_scan
+from microtomo.io.stored import load
 from microtomo.materials import Stack
 from microtomo.scan import Scan
 
@@ -97,8 +99,7 @@ def read_truth(path: str | Path, samples: slice | None = None) -> Truth:
     with open_nexus(path) as (_, entry), reading(path):
         for group in (TRUTH, THICKNESS):
             if entry is not None and (thickness := entry.data(group)) is not None:
-                shards(thickness)
                 volume = entry.data(VOLUME) if group == THICKNESS else None
                 where = part if thickness.ndim == 4 else ...
-                return Truth(thickness[where], None if volume is None else volume[where])
+                return Truth(load(path, thickness, where), None if volume is None else load(path, volume, where))
     raise MicrotomoError(f"{path}: lacks the data set {address(THICKNESS)}, a true thickness: was the scan simulated?")

@@ -10,29 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from microtomo.errors import MicrotomoError, naming
 from microtomo.io.arrays import numbers, read_npy, read_npz
+from microtomo.io.axes import axis_values, pixel_size
 from microtomo.io.hashing import sha256_of
-from microtomo.io.hdf5 import axis_values, default_signal, load_filters, only_candidate, pixel_size, reading, shards
+from microtomo.io.hdf5 import default_signal, load_filters, only_candidate, reading
 from microtomo.io.images import Images
 from microtomo.io.kinds import NPY, TIFF, Kind, data_sets_in, format_of, kind_of, suffix_of
 from microtomo.io.names import ENERGY_NAMES
-from microtomo.io.nexus import FORWARD, INDEX, SCAN, THICKNESS, Entry, address, open_nexus
+from microtomo.io.nexus import FORWARD, INDEX, MAPPED_BYTES, SCAN, THICKNESS, Entry, address, open_nexus
+from microtomo.io.stored import StoredArray
 from microtomo.io.tiff import read_tiff, read_tiff_folder
 from microtomo.materials import Stack, builtin_stacks, load_stack
 from microtomo.scan import Scan
-
-MAP_ABOVE_BYTES = 1 << 30
-"""Larger arrays are mapped from disk, not read: a scan of 2 GB is no reason to swap."""
 
 
 @dataclass
 class ScanSource:
     """An open scan: its shape, what is known about it, and its data, read on demand.
 
-    ``data`` is anything that can be sliced, (e, y, x) or (n, e, y, x); ``truth`` likewise ([n,] l, y, x) [nm].
+    ``data`` is anything that can be sliced, (e, y, x) or (n, e, y, x); ``truth`` likewise ([n,] l, y, x) [nm]. Both can
+    be read when the source is closed.
     ``pixel_known`` says whether somebody gave the pixel size.
     """
 
@@ -78,7 +77,7 @@ class ScanSource:
             part = chosen[start : start + batch]
             yield slice(part.start, part.stop, part.step)
 
-    def read(self, samples: slice | None = None, map_above_bytes: int = MAP_ABOVE_BYTES) -> Scan:
+    def read(self, samples: slice | None = None, map_above_bytes: int = MAPPED_BYTES) -> Scan:
         """The scan, or a part of its samples, in memory; values as in the file, integers as float32.
 
         A single scan of more than ``map_above_bytes`` that lies in one piece on the disk is mapped from there.
@@ -86,7 +85,8 @@ class ScanSource:
         chosen = self.select(samples)
         part = ... if chosen is None else slice(chosen.start, chosen.stop, chosen.step)
         with reading(self.path):
-            data = _mapped(self.data, map_above_bytes) if chosen is None else None
+            mapped = chosen is None and isinstance(self.data, StoredArray)
+            data = self.data.mapped(map_above_bytes) if mapped else None
             data = self.data[part] if data is None else data
             truth = None if self.truth is None else self.truth[part]
         if data.dtype.kind != "f" or data.dtype.itemsize not in (4, 8) or not data.dtype.isnative:
@@ -174,9 +174,10 @@ def _from_hdf5(path: Path, file: h5py.File, entry: Entry | None, energies_kev: t
     if signal is None:
         signal = only_candidate(path, file)
     load_filters(path, signal)
-    files = (Path(file.filename), *shards(signal))
+    data = StoredArray.of(path, signal)
+    files = tuple(dict.fromkeys((Path(file.filename), *data.files)))
     energies = energies_kev or _energies(path, signal, entry is not None)
-    source = ScanSource(path, signal, tuple(energies), files)
+    source = ScanSource(path, data, tuple(energies), files)
     if (size := pixel_size(path, signal)) is not None:
         source.pixel_nm, source.pixel_known = size, True
     if entry is not None:
@@ -184,14 +185,13 @@ def _from_hdf5(path: Path, file: h5py.File, entry: Entry | None, energies_kev: t
         source.pixel_nm = entry.number("pixel_nm") or source.pixel_nm
         source.pixel_known |= entry.number("pixel_nm") is not None
         source.history = entry.history
-        source.truth = entry.data(THICKNESS)
-        if source.truth is not None:
-            shards(source.truth)
+        if (truth := entry.data(THICKNESS)) is not None:
+            source.truth = StoredArray.of(path, truth)
     return source
 
 
 def _energies(path: Path, signal: h5py.Dataset, ours: bool) -> tuple[float, ...]:
-    axis = axis_values(signal, -3, ENERGY_NAMES) if signal.ndim in (3, 4) else None
+    axis = axis_values(path, signal, -3, ENERGY_NAMES) if signal.ndim in (3, 4) else None
     if axis is None:
         if ours:
             raise MicrotomoError(
@@ -227,13 +227,3 @@ class _Shaped:
     @property
     def ndim(self) -> int:
         return len(self.shape)
-
-
-def _mapped(data: Any, above_bytes: int) -> np.ndarray | None:
-    """A large contiguous HDF5 data set mapped from disk, None where that cannot be or need not be."""
-    if not isinstance(data, h5py.Dataset) or data.nbytes < above_bytes or data.is_virtual or data.chunks is not None:
-        return None
-    offset = data.id.get_offset()
-    if offset is None or data.external:
-        return None
-    return np.memmap(data.file.filename, dtype=data.dtype, mode="c", offset=offset, shape=data.shape)

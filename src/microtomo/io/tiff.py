@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from microtomo.errors import MicrotomoError
+from microtomo.inputs import check_input, check_memory
 from microtomo.io.arrays import EXPORT_AGAIN, reading_bytes
 from microtomo.io.images import Frame, Images
 from microtomo.io.kinds import TIFF, files_in
@@ -93,7 +94,11 @@ def open_tiff(path: Path) -> Iterator[Any]:
     propagate, logger.propagate = logger.propagate, False
     logger.addHandler(complaints)
     try:
-        with _reading(path), tifffile.TiffFile(path) as tiff:
+        with _reading(check_input(path)), tifffile.TiffFile(path) as tiff:
+            if not tiff.series:
+                raise MicrotomoError(f"{path}: has no images in it: {EXPORT_AGAIN}")
+            declared = sum(int(s.size) * max(4, np.dtype(s.dtype).itemsize) for s in tiff.series)
+            check_memory(path, declared, path.stat().st_size)
             if any(len(page.shape) > 2 and "S" in page.axes for page in tiff.series[0].pages[:1]):
                 raise MicrotomoError(f"{path}: is a colour (RGB) image: save the detector signal as grey values")
             colours = getattr(tiff.pages.first, "colormap", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError, naming
+from microtomo.errors import MicrotomoError, boundary, cause, naming
+from microtomo.inputs import check_input, check_memory
+from microtomo.io.guard import check_hdf5
 from microtomo.io.hdf5 import in_nm, load_filters, reading
 from microtomo.io.images import Frame
 from microtomo.io.names import energy_in_name
 
-_KEV = {"kev": 1.0, "kv": 1.0, "ev": 1e-3, "v": 1e-3}
+KEV_OF = {"kev": 1.0, "kv": 1.0, "ev": 1e-3, "v": 1e-3}
+"""keV in each unit of a beam energy or voltage, in small letters."""
 
 
 def read_vendor(path: Path, reader: str) -> list[Frame]:
@@ -32,6 +36,8 @@ def read_vendor(path: Path, reader: str) -> list[Frame]:
         ) from None
     with naming(path):
         _load_filters(path)
+        if reader == "mrc":
+            _check_mrc(path)
         try:
             signals = module.file_reader(str(path), **({"select_type": "images"} if reader == "emd" else {}))
         except MicrotomoError:
@@ -42,7 +48,8 @@ def read_vendor(path: Path, reader: str) -> list[Frame]:
             raise _damaged(error) from error
         except Exception as error:  # readers of foreign formats fail in every way on damaged files
             raise _damaged(error) from error
-        frames = [frame for signal in signals for frame in _of_signal(path, signal)]
+        with boundary(path, "is damaged or cut off"):
+            frames = [frame for signal in signals for frame in _of_signal(path, signal)]
         if not frames:
             raise MicrotomoError("holds no images: export the images of the backscatter detector")
     return frames
@@ -54,16 +61,32 @@ def _load_filters(path: Path) -> None:
 
     if not h5py.is_hdf5(path):
         return
+    check_hdf5(path, follows=True)
     with reading(path), h5py.File(path, "r") as file:
         images: list[h5py.Dataset] = []
         file.visititems(lambda _, item: images.append(item) if isinstance(item, h5py.Dataset) else None)
         for image in images:
             load_filters(path, image)
+        declared = sum(image.nbytes for image in images if image.dtype.kind in "fiu")
+    check_memory(path, declared, path.stat().st_size)
+
+
+def _check_mrc(path: Path) -> None:
+    """Raise MicrotomoError where an MRC file declares more pixels than it can hold, which its reader counts through."""
+    with check_input(path).open("rb") as file:
+        header = file.read(12)
+    if len(header) < 12:
+        raise MicrotomoError("is empty or cut off: copy it anew")
+    # columns, rows and sections in either order of bytes; a pixel has half a byte at least
+    pixels = [math.prod(struct.unpack(f"{order}3i", header)) for order in "<>"]
+    if not any(0 < count <= 2 * path.stat().st_size for count in pixels):
+        raise MicrotomoError("declares more pixels than it holds, it is damaged or cut off: copy it anew")
 
 
 def _damaged(error: Exception) -> MicrotomoError:
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return MicrotomoError(f"is damaged, cut off or no file of this kind ({first}): export it again, or copy it anew")
+    return MicrotomoError(
+        f"is damaged, cut off or no file of this kind ({cause(error)}): export it again, or copy it anew"
+    )
 
 
 def _of_signal(path: Path, signal: dict[str, Any]) -> Iterator[Frame]:
@@ -74,7 +97,7 @@ def _of_signal(path: Path, signal: dict[str, Any]) -> Iterator[Frame]:
     images = data[None] if data.ndim == 2 else data
     energies: list[float | None] = [None] * len(images)
     if data.ndim == 3:
-        per = _KEV.get(str(axes[0].get("units", "")).lower())
+        per = KEV_OF.get(str(axes[0].get("units", "")).lower())
         if per is not None:
             energies = [float(value) * per for value in _axis(axes[0], len(images))]
     elif (named := energy_in_name(path.stem)) is not None:

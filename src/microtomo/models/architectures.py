@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
 from torch import nn
 
+from microtomo.discovery import discover
 from microtomo.errors import MicrotomoError, nearest
-from microtomo.registry import discover
 
 
 class Shape(BaseModel):

@@ -132,10 +132,41 @@ def _load(path: Path, version: object) -> Network:
 def start_from(network: Network, path: str | Path) -> None:
     """Take over the tensors of the trunk that have the same name and shape in a weights file, to go on training.
 
-    Raises MicrotomoError as :func:`load_network`, and where nothing fits.
+    A file of another library (safetensors, or tensors saved by torch) serves a network or an ``encoder`` in it that
+    bears its names: kernels for three colours become their sum where there is one channel. Raises MicrotomoError as
+    :func:`load_network`, and where nothing fits.
     """
-    given, own = load_network(path, Network).trunk.state_dict(), network.trunk.state_dict()
+    own = network.trunk.state_dict()
+    foreign = _foreign(Path(path))
+    if foreign is None:
+        given: dict[str, torch.Tensor] = load_network(path, Network).trunk.state_dict()
+    else:
+        named = {name if name in own else f"encoder.{name}": value for name, value in foreign.items()}
+        given = {name: _in_grey(value, own[name]) for name, value in named.items() if name in own}
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not fitting:
         raise MicrotomoError(f"{path}: none of its tensors fits {network.config.architecture}: leave start out")
     network.trunk.load_state_dict(fitting, strict=False)
+
+
+def _foreign(path: Path) -> dict[str, torch.Tensor] | None:
+    """Tensors by name of a file that another library wrote, None for one of this package or none that is known."""
+    if not path.is_file():
+        return None
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                own = _KEY in (file.metadata() or {})
+                return None if own else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        given = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # the reader raises whatever it stumbles over: the file is then none that is known
+        return None
+    if not isinstance(given, dict):
+        return None
+    return {str(name): value for name, value in given.items() if isinstance(value, torch.Tensor)}
+
+
+def _in_grey(value: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """A kernel for three colours as one for a grey image that is all of them, where that is wanted."""
+    colours = value.ndim == wanted.ndim == 4 and (value.shape[1], wanted.shape[1]) == (3, 1)
+    return value.sum(1, keepdim=True) if colours else value

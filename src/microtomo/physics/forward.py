@@ -20,12 +20,10 @@ from torch import Tensor
 
 from microtomo.errors import MicrotomoError, nearest
 from microtomo.materials import Stack, check_energies
+from microtomo.registry import DEFAULT_FORWARD
 
 if TYPE_CHECKING:
     from microtomo.physics.spread_physics import SpreadPhysics
-
-DEFAULT = "material"
-"""The forward model of scans that name none."""
 
 
 Progress = Callable[[int, int], None]
@@ -61,6 +59,13 @@ class ForwardModel(ABC):
         except ValueError as error:
             raise MicrotomoError(str(error)) from None
         return replace(self, stack=self.stack.model_copy(update={"energies_kev": energies}))
+
+    def covering(self, thickest_nm: Sequence[float]) -> ForwardModel:
+        """A model that holds for layers (l,) of these thicknesses [nm] too; itself where it holds for any.
+
+        Raises MicrotomoError where none does.
+        """
+        return self
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Do now what takes long and is done once; ``progress`` is told of parts done, and of parts in all."""
@@ -196,7 +201,7 @@ ForwardName = Annotated[str, AfterValidator(_known)]
 def backscatter(
     thickness: Tensor,
     stack: Stack,
-    forward: str = DEFAULT,
+    forward: str = DEFAULT_FORWARD,
     energies_kev: Sequence[float] | None = None,
     *,
     contrast: str | None = None,
@@ -221,4 +226,11 @@ def backscatter(
     MicrotomoError
         For an unknown forward model or a layer axis that does not fit the stack.
     """
-    return forward_model(contrast or forward, stack, energies_kev)(thickness)
+    model = forward_model(contrast or forward, stack, energies_kev)
+    model.check_layers(thickness.shape)
+    return model.covering(thickest(thickness))(thickness)
+
+
+def thickest(thickness: Tensor) -> list[float]:
+    """Greatest thickness [nm] of each layer of maps (..., l, y, x)."""
+    return [float(layer.max()) if layer.numel() else 0.0 for layer in thickness.detach().movedim(-3, 0)]

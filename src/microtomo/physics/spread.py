@@ -59,6 +59,11 @@ class LocalPhysics(Protocol):
         """
         ...
 
+    def way_out(self, thickness: Tensor, exit_kev: np.ndarray, weights: np.ndarray) -> Tensor:
+        """Sum (..., e, y, x) of the emission over exit energies (e, b) with such weights; only what takes surroundings
+        as given asks for it."""
+        ...
+
 
 class Spread:
     """Lateral spread around local physics: thickness (..., l, y, x) [nm] to signal (..., e, y, x).
@@ -103,42 +108,66 @@ class Spread:
         if len(kernels.buried_nm):
             top = physics.films(thickness, 1)
             deep = top + self._displaced(deep - top, thickness[..., 1:, :, :].sum(-3))
-        return self._widened(deep)
+        return self.widened(deep)
 
     def _elsewhere(self, emission: Tensor, back: Tensor) -> Tensor:
         """What the films where electrons leave change of the signal that comes ``back`` from the substrate."""
-        changes = []
+        local, around, _ = self.ways_out(emission)
+        return entering(back, local) * (around - local)
+
+    def ways_out(self, emission: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of what the substrate sends back the signal (..., e, y, x), by ``emission`` (..., e, b, y, x): had it left
+        through the films of the pixel itself, and where it leaves; and how many leave at their own pixel (e, b)."""
+        parts = []
         for e, share in enumerate(torch.as_tensor(self.kernels.share).to(emission)):
-            here, field = back[..., e, :, :], emission[..., e, :, :, :]
-            weighed = share[:, None, None] * field
-            local = weighed.sum(-3)
-            entering = here * local / (local**2 + _LEAST_RETURN**2)
+            weighed = share[:, None, None] * emission[..., e, :, :, :]
+            pad = self._pad(self.kernels.radius_nm[e], weighed)
+            transfer = self._transfer(self._out[e], weighed, pad)
+            spectrum = (torch.fft.rfft2(self._continued(weighed, pad)) * transfer).sum(-3)
+            own = share * _at_origin(transfer, _padded(weighed, pad))
+            parts.append((weighed.sum(-3), self._restored(spectrum, weighed, pad), own))
+        local, around, weights = zip(*parts, strict=True)
+        return torch.stack(local, dim=-3), torch.stack(around, dim=-3), torch.stack(weights)
+
+    def smoothed(self, field: Tensor) -> Tensor:
+        """A field (..., e, y, x) as a mean over where electrons leave, whatever their exit energy."""
+        parts = []
+        for e, share in enumerate(torch.as_tensor(self.kernels.share).to(field)):
             pad = self._pad(self.kernels.radius_nm[e], field)
-            spectrum = torch.fft.rfft2(self._continued(weighed, pad))
-            spectrum = (spectrum * self._transfer(self._out[e], field, pad)).sum(-3)
-            changes.append(entering * (self._restored(spectrum, field, pad) - local))
-        return torch.stack(changes, dim=-3)
+            mean = (self._transfer(self._out[e], field, pad) * (share / share.sum())[:, None, None]).sum(0)
+            parts.append(self._filtered(field[..., e, :, :], mean, pad))
+        return torch.stack(parts, dim=-3)
 
     def _displaced(self, signal: Tensor, depth: Tensor) -> Tensor:
         """Entry displaced on the way down to ``depth`` (..., y, x), between the depths of the kernels.
 
         Where the neighbour's film lies at another depth, the electron meets more of its own: it counts as such.
         """
-        levels = [0.0, *self.kernels.buried_nm]
-        spacing = levels[1] - levels[0]
-        result: Tensor = signal * (1 - depth / spacing).clamp(0, 1)[..., None, :, :]
-        for m, level in enumerate(levels[1:]):
-            away = (depth - level) / spacing
-            away = away.clamp(max=0.0) if m + 2 == len(levels) else away
-            near = (1 - away.abs()).clamp(0, 1)[..., None, :, :]
-            alike = (2 - away.abs()).clamp(0, 1)[..., None, :, :]
-            pad = self._pad(self.kernels.buried_radius_nm[m], signal)
-            transfer = self._transfer(self._down[m], signal, pad)
-            among = self._filtered(alike * signal, transfer, pad)
-            result = result + near * (among + signal * (1 - self._filtered(alike, transfer, pad)))
+        near, alike = self.depths(depth)
+        result: Tensor = signal * (1 - near.sum(0))[..., None, :, :]
+        for m in range(len(near)):
+            among, shares, _ = self.ways_down(m, signal, alike[m])
+            result = result + near[m][..., None, :, :] * (among + signal * (1 - shares))
         return result
 
-    def _widened(self, signal: Tensor) -> Tensor:
+    def depths(self, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (m, ...) of the kernels' depths for films under ``depth`` (...) [nm]: those that interpolate between
+        them, the rest of 1 being the surface, and those of which depths an electron is displaced among."""
+        levels = torch.as_tensor(self.kernels.buried_nm).to(depth)
+        away = (depth - levels.reshape(-1, *[1] * depth.ndim)) / levels[0]
+        away = torch.cat([away[:-1], away[-1:].clamp(max=0.0)])
+        return (1 - away.abs()).clamp(0, 1), (2 - away.abs()).clamp(0, 1)
+
+    def ways_down(self, m: int, signal: Tensor, alike: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``signal`` (..., e, y, x) of the pixels at depth m where electrons reach it, the share (..., e, y, x) that
+        reach it there, and the weight (e,) of a pixel for itself; ``alike`` (..., y, x) as of :meth:`depths`."""
+        pad = self._pad(self.kernels.buried_radius_nm[m], signal)
+        transfer = self._transfer(self._down[m], signal, pad)
+        weight = alike[..., None, :, :]
+        own = _at_origin(transfer, _padded(signal, pad))
+        return self._filtered(weight * signal, transfer, pad), self._filtered(weight, transfer, pad), own
+
+    def widened(self, signal: Tensor) -> Tensor:
         """The beam's Gaussian diameter."""
         if self.beam_sigma_nm == 0:
             return signal
@@ -210,6 +239,18 @@ def _index(place: Tensor, size: int, outside: Outside) -> Tensor:
         return place.clamp(0, size - 1)
     turned = place.remainder(2 * size)
     return torch.minimum(turned, 2 * size - 1 - turned)
+
+
+def entering(back: Tensor, local: Tensor) -> Tensor:
+    """T_in: the signal that comes ``back`` from the substrate over that of electrons on their way out; next to nothing
+    where the films let next to nothing through."""
+    return back * local / (local**2 + _LEAST_RETURN**2)
+
+
+def _at_origin(transfer: Tensor, size: tuple[int, int]) -> Tensor:
+    """What kernels leave where it is: (k,) from their transfer functions (k, fy, fx) on a grid of that size."""
+    whole: Tensor = torch.fft.irfft2(transfer, s=size)[..., 0, 0]
+    return whole
 
 
 def _padded(field: Tensor, pad: int) -> tuple[int, int]:

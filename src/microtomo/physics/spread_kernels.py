@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError
+from microtomo.io.arrays import Npz
 from microtomo.materials import Material
 from microtomo.physics.monte_carlo import PLAIN_MOTT, Elastic, Exits, Medium, as_medium, simulate
 
@@ -180,6 +179,8 @@ def _quantiles(radius: np.ndarray) -> np.ndarray:
 
 def _at(energies: np.ndarray, nodes: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Linear interpolation over the logarithm of the energy along the first axis."""
+    if not values.size:  # nothing is buried
+        return np.empty((len(energies), *values.shape[1:]))
     flat = values.reshape(len(nodes), -1)
     columns = [np.interp(np.log(energies), np.log(nodes), column) for column in flat.T]
     return np.stack(columns, axis=1).reshape(len(energies), *values.shape[1:])
@@ -188,11 +189,13 @@ def _at(energies: np.ndarray, nodes: np.ndarray, values: np.ndarray) -> np.ndarr
 def read_kernels(path: str | Path) -> SpreadKernels:
     """Kernels from an .npz file with the arrays of :class:`SpreadKernels`. Raises MicrotomoError for anything else."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with Npz(path) as stored:
             arrays = {field.name: stored[field.name].astype(np.float64) for field in fields(SpreadKernels)}
-    except FileNotFoundError:
-        raise MicrotomoError(f"{path}: no such file: give kernels of the spread, or the name of a substrate") from None
-    except (OSError, KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except MicrotomoError:
+        if not Path(path).exists():
+            raise MicrotomoError(
+                f"{path}: no such file: give kernels of the spread, or the name of a substrate"
+            ) from None
         names = ", ".join(field.name for field in fields(SpreadKernels))
         raise MicrotomoError(
             f"{path}: is damaged or holds no kernels of the spread: it must be an .npz file of the arrays {names}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -74,6 +75,16 @@ class SpreadModel(ForwardModel):
     def with_kernels(self, kernels: SpreadKernels) -> SpreadModel:
         """The same with other kernels."""
         return replace(self, kernels=kernels)
+
+    def covering(self, thickest_nm: Sequence[float]) -> ForwardModel:
+        """See :meth:`ForwardModel.covering`; raises MicrotomoError beyond the ranges that the kernels were made for."""
+        for layer, thickest in zip(self.stack.layers, thickest_nm, strict=True):
+            if thickest > layer.max_nm:
+                raise MicrotomoError(
+                    f"{layer.material.symbol} of {thickest:g} nm is beyond its max_nm of {layer.max_nm:g}, and lateral "
+                    "spread is computed up to there: raise max_nm in the stack"
+                )
+        return self
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Make the tables of the local model, where they are not there yet."""

@@ -28,6 +28,8 @@ from microtomo.physics.table_cache import load_or_compute
 from microtomo.physics.tensor_spline import TensorSpline
 from microtomo.physics.transport import ETA, Settings, phase_space
 
+_KEPT = 16  # tables of ways out: an image has two of each kernel
+
 
 class SpreadPhysics:
     """The signal of a stack taken apart by where electrons turn round; in signal over bare substrate throughout.
@@ -55,7 +57,8 @@ class SpreadPhysics:
         key = {**table_key(stack, nodes, detector, settings), "quantity": "emission"}
         shape = (*(len(n) for n in nodes), len(self._space.energies))
         emission = load_or_compute(key, shape, lambda: solve_emission(stack, nodes, detector, settings, progress))
-        self._emission = TensorSpline(nodes, emission)
+        self._emission_values, self._emission = emission, TensorSpline(nodes, emission)
+        self._ways_out: dict[tuple[bytes, bytes], TensorSpline] = {}
 
     def total(self, thickness: Tensor) -> Tensor:
         """Signal (..., e, y, x) of the whole stack at thicknesses (..., l, y, x) [nm]."""
@@ -79,6 +82,17 @@ class SpreadPhysics:
         rows = rows.reshape(*exit_kev.shape, -1) / self.signal.substrate_signal[:, None, None]
         nodes = self._emission(thickness)
         return torch.einsum("ebg,...gyx->...ebyx", torch.as_tensor(rows).to(nodes), nodes)
+
+    def way_out(self, thickness: Tensor, exit_kev: np.ndarray, weights: np.ndarray) -> Tensor:
+        """Weighted sum (..., e, y, x) over the exit energies (e, b) of :meth:`emission`, by a table of its own."""
+        key = (exit_kev.tobytes(), weights.tobytes())
+        if key not in self._ways_out:
+            rows = self._space.between_energies(exit_kev.ravel()).reshape(*exit_kev.shape, -1)
+            rows = np.einsum("eb,ebg->eg", weights, rows) / self.signal.substrate_signal[:, None]
+            while len(self._ways_out) >= _KEPT:
+                self._ways_out.pop(next(iter(self._ways_out)))
+            self._ways_out[key] = TensorSpline(self.signal.nodes, self._emission_values @ rows.T)
+        return self._ways_out[key](thickness)
 
     def _films_table(
         self, stack: Stack, lowest: int, detector: BackscatterDetector, settings: Settings, progress: Progress

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -65,6 +67,16 @@ class Transport(ForwardModel):
     def _table(self, elastic: Elastic, progress: Progress | None = None) -> SignalTable:
         return signal_table(self.landing, detector=self.seen_by, elastic=elastic, progress=progress)
 
+    def covering(self, thickest_nm: Sequence[float]) -> ForwardModel:
+        """See :meth:`ForwardModel.covering`: ranges of the table grow by quarters until they hold the thicknesses."""
+        layers = tuple(
+            layer.model_copy(update={"max_nm": _grown(layer.max_nm, thickest)})
+            for layer, thickest in zip(self.stack.layers, thickest_nm, strict=True)
+        )
+        if layers == self.stack.layers:
+            return self
+        return replace(self, stack=self.stack.model_copy(update={"layers": layers}))
+
     def prepare(self, progress: Progress | None = None) -> None:
         """Make the table, where it is not there yet."""
         self._table(self.elastic, progress)
@@ -115,3 +127,8 @@ class Transport(ForwardModel):
         """By the attenuation model: a share of the beam, which no table holds."""
         there = self.stack.layers[layer]
         return transmitted_share(there.material, there.max_nm, self.energies_kev[-1])
+
+
+def _grown(max_nm: float, thickest_nm: float) -> float:
+    """The range in steps of a quarter, so that samples of like thickness share a table."""
+    return max_nm if thickest_nm <= max_nm else max_nm * 1.25 ** math.ceil(math.log(thickest_nm / max_nm, 1.25))

@@ -150,7 +150,8 @@ class Gallery:
             ),
         ):  # fmt: skip
             pictures.append(self._save(drawn, f"{name}_{file}.png", caption))
-        return Section(heading, scene=scene, pictures=pictures)
+        said = "\n\n".join(f"Verdict on {n}: {v.line}." for n, r in recs.items() for v in r.verdicts)
+        return Section(heading, said, scene=scene, pictures=pictures)
 
     def _scenes(self, name: str, heading: str, rec: Reconstruction, truth: np.ndarray) -> tuple[list[Picture], Scene]:
         pictures = []

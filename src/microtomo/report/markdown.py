@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from io import StringIO
+from html import escape
 from pathlib import Path
 
+from microtomo.errors import printable
 from microtomo.io.atomic import whole_file, writing
+from microtomo.io.tables import write_csv
 from microtomo.report.page import Cell, Report, Section, Table
 
 
@@ -23,15 +24,9 @@ def write_markdown(report: Report, path: str | Path) -> Path:
     return path
 
 
-def write_csv(table: Table, path: str | Path) -> Path:
+def write_table(table: Table, path: str | Path) -> Path:
     """Write a table as CSV, as it reads. Raises MicrotomoError where it cannot be written."""
-    text = StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(table.header)
-    rows.writerows([_text(cell) for cell in row] for row in table.rows)
-    with whole_file(path) as temporary, writing(path):
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-    return Path(path)
+    return write_csv(path, table.header, ([_text(cell) for cell in row] for row in table.rows))
 
 
 def _section(section: Section, folder: Path) -> str:
@@ -50,7 +45,7 @@ def _table(table: Table) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+    return "| " + " | ".join(escape(printable(c), quote=False).replace("|", "\\|") for c in cells) + " |"
 
 
 def _text(cell: Cell | str) -> str:

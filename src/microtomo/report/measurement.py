@@ -36,7 +36,7 @@ def measurement_report(
     if total or distribution is not None:
         drawn = [] if distribution is None else [Picture(distribution, f"Distribution of the {known.distribution}s.")]
         sections.append(Section("All images", total, pictures=drawn))
-    if not charts:
+    if not known.chart:
         sections.append(Section("Each image", table=_table(images)))
     pictures = [Picture(image.picture, f"{image.name}: {image.sentence}", len(images) > 1) for image in images]
     if pictures:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import whole_file, writing
 from microtomo.viz.scene import Scene
-from microtomo.viz.web import scene_page
+from microtomo.viz.web import PAGE_POLICY, scene_page
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def report_page(report: Report) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{PAGE_POLICY}">'
         f"<title>{escape(report.title)}</title><style>{_STYLE}</style></head>\n"
         f"<body><main><h1>{escape(report.title)}</h1>{lead}\n{body}\n{footer}</main></body></html>\n"
     )
@@ -103,7 +105,7 @@ def write_report(report: Report, path: str | Path) -> Path:
     """Write a report to one HTML file. Raises MicrotomoError where it cannot be written."""
     page = report_page(report)
     with whole_file(path) as temporary, writing(path):
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     return Path(path)
 
 
@@ -113,12 +115,18 @@ def _section(section: Section) -> str:
         parts.append(_table(section.table))
     if section.scene is not None:
         inner = escape(scene_page(section.scene), quote=True)
-        parts.append(f'<iframe loading="lazy" title="{escape(section.scene.title)}" srcdoc="{inner}"></iframe>')
+        title = f'title="{escape(section.scene.title)}"'
+        parts.append(f'<iframe loading="lazy" sandbox="allow-scripts" {title} srcdoc="{inner}"></iframe>')
     parts += [_picture(p) for p in section.pictures]
     if section.links:
-        links = " · ".join(f'<a href="{escape(target)}">{escape(text)}</a>' for text, target in section.links)
+        links = " · ".join(f'<a href="{_address(target)}">{escape(text)}</a>' for text, target in section.links)
         parts.append(f'<p class="note">{links}</p>')
     return "\n".join([*parts, "</section>"])
+
+
+def _address(target: str) -> str:
+    """The address of a file beside the page, whatever its name; one of the web as it is."""
+    return escape(target) if target.startswith("https://") else quote(target, errors="surrogateescape")
 
 
 def _paragraphs(text: str) -> str:

@@ -27,14 +27,15 @@ def quality_page(imported: Imported, path: str | Path, title: str = "Imported sc
 
 def quality_folder(imported: Imported, folder: str | Path, title: str = "Imported scan") -> Path:
     """Write ``quality.html``, its pictures as PNG and ``shifts.csv`` into a folder, made where it is missing."""
-    from microtomo.io.atomic import whole_file, writing
+    from microtomo.io.atomic import writing
+    from microtomo.io.tables import write_csv
 
     folder = Path(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if imported.shifts is not None:
-        with whole_file(folder / "shifts.csv") as temporary, writing(folder):
-            temporary.write_text("\n".join(",".join(row) for row in shift_rows(imported)) + "\n")
+        header, *rows = shift_rows(imported)
+        write_csv(folder / "shifts.csv", header, rows)
     return write_report(_report(imported, folder, title), folder / "quality.html")
 
 

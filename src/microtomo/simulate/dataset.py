@@ -24,8 +24,9 @@ from torch import Tensor
 
 from microtomo.materials import GivenStack, Stack, load_stack
 from microtomo.physics.detector import Detector
-from microtomo.physics.forward import DEFAULT, ForwardModel, ForwardName, forward_model
+from microtomo.physics.forward import ForwardModel, ForwardName, forward_model
 from microtomo.physics.spread_model import spread_around
+from microtomo.registry import DEFAULT_FORWARD
 from microtomo.seeds import KIND, NOISE, Stream, derive_seed, layer_seeds
 from microtomo.settings import read_settings
 from microtomo.simulate.samples import draw_structure
@@ -59,7 +60,7 @@ class DatasetConfig(BaseModel):
     height: Side = 128
     width: Side = 128
     stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
-    forward: ForwardName = Field(DEFAULT, validation_alias=AliasChoices("forward", "contrast"))
+    forward: ForwardName = Field(DEFAULT_FORWARD, validation_alias=AliasChoices("forward", "contrast"))
     structures: StructureMix = Field(default_factory=lambda: {"perlin": 1.0})
     detector: Detector = Detector()
     pixel_nm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -11,17 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from microtomo.errors import MicrotomoError
-from microtomo.io.atomic import writing
 from microtomo.io.folders import claim_folder
 from microtomo.seeds import TEST_SEED, VALIDATION_SEED
-from microtomo.simulate.dataset import SINGLE_FILE, DatasetConfig, Shard
-from microtomo.simulate.shards import ShardJob, is_complete, write_index, write_samples
+from microtomo.simulate.dataset import SINGLE_FILE, DatasetConfig, Shard, make_sample
+from microtomo.simulate.shards import ShardJob, is_complete, one_torch_thread, write_index, write_samples
 from microtomo.simulate.workers import default_workers, run_here, run_in_workers, run_on_cluster
 
 _DESCRIPTION = "dataset.json"
 _SMALL_BYTES = 2e9  # that threads of this process write, in a few seconds
 _MOST_THREADS = 8  # that make samples side by side in one process
-_FORECAST_S, _FORECAST_SAMPLES = 1.0, 256  # a forecast writes samples for so long, and no more than so many
+_FORECAST_S, _FORECAST_SAMPLES = 1.0, 256  # a forecast makes samples for so long, and no more than so many
 
 Progress = Callable[[int], None]
 """Called with the samples of the data set that are there by now."""
@@ -116,21 +114,19 @@ def generate_dataset(
 
 
 def forecast(config: DatasetConfig, out: str | Path, *, seed: int = 0, workers: int | None = None) -> Forecast:
-    """Size and time of a data set, from a second of writing beside ``out``; leaves nothing behind."""
+    """Size and time of a data set, from a second of making samples; writes nothing, so a slow disk takes longer."""
     out = Path(out).absolute()
     workers = _checked(config, seed, workers)
     shards = [Shard("", 0, 0, config.samples)] if out.suffix in SINGLE_FILE else config.shards()
     missing = sum(s.stop - s.start for s in shards if not is_complete(s.path(out), config, seed, s))
     parent = _existing(out)
-    with writing(parent), tempfile.TemporaryDirectory(dir=parent, prefix=".microtomo-") as folder:
-        trial = Path(folder) / "trial.h5"
-        write_samples(trial, config, seed, Shard(shards[0].split, 0, 0, 1))
-        count, seconds = 0, 0.0
-        while seconds < _FORECAST_S and count < _FORECAST_SAMPLES:
-            count = max(8, 2 * count)
-            started = time.perf_counter()
-            write_samples(trial, config, seed, Shard(shards[0].split, 0, 0, count))
-            seconds = time.perf_counter() - started
+    make_sample(config, seed, shards[0].split, 0)  # compiles what is compiled
+    count, started = 0, time.perf_counter()
+    with one_torch_thread():
+        while count == 0 or (count < _FORECAST_SAMPLES and time.perf_counter() - started < _FORECAST_S):
+            make_sample(config, seed, shards[0].split, count)
+            count += 1
+    seconds = time.perf_counter() - started
     return Forecast(
         path=str(out),
         samples=config.total,

@@ -17,7 +17,8 @@ from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import whole_file, writing
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.detector import Detector, detect
-from microtomo.physics.forward import DEFAULT, forward_model
+from microtomo.physics.forward import forward_model
+from microtomo.registry import DEFAULT_FORWARD
 from microtomo.scan import Array, Scan, as_tensor
 from microtomo.seeds import NOISE, Stream, derive_seed
 
@@ -54,7 +55,7 @@ def simulate_acquisition(
     thickness: Array,
     microscope: Microscope,
     *,
-    forward: str = DEFAULT,
+    forward: str = DEFAULT_FORWARD,
     seed: int = 0,
     pixel_nm: float = 10.0,
 ) -> Acquisition:
@@ -79,7 +80,7 @@ def simulate_acquisition(
             "pixels on every side, for the drift"
         )
     signal = forward_model(forward, stack)(depth.double())
-    field = torch.stack([_shifted(s, dy, dx, margin) for s, (dy, dx) in zip(signal, drift, strict=True)])
+    field = torch.stack([shifted(s, dy, dx, margin) for s, (dy, dx) in zip(signal, drift, strict=True)])
     inner = (..., slice(margin, -margin), slice(margin, -margin))
     noise_seed = derive_seed(seed, Stream.SAMPLES, 0, NOISE)
     counts = detect(field, microscope.detector, noise_seed).round().clamp(0, 2**microscope.bits - 1)
@@ -124,7 +125,7 @@ def write_tiffs(folder: str | Path, images: np.ndarray, energies_kev: Sequence[f
     return paths
 
 
-def _shifted(image: Tensor, dy: float, dx: float, margin: int) -> Tensor:
+def shifted(image: Tensor, dy: float, dx: float, margin: int) -> Tensor:
     """The inner part of an image (y, x), moved by (dy, dx): the mean over pixel areas of a piecewise constant scene."""
     for axis, shift in ((0, dy), (1, dx)):
         whole = math.floor(-shift)

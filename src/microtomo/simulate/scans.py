@@ -11,7 +11,8 @@ from torch import Tensor
 from microtomo.errors import MicrotomoError
 from microtomo.materials import Stack, load_stack
 from microtomo.physics.detector import Detector, detect
-from microtomo.physics.forward import DEFAULT, ForwardModel, forward_model
+from microtomo.physics.forward import ForwardModel, forward_model, thickest
+from microtomo.registry import DEFAULT_FORWARD
 from microtomo.scan import Array, Scan, as_tensor, like
 from microtomo.seeds import NOISE, Stream, derive_seed
 
@@ -20,7 +21,7 @@ def simulate_scan(
     stack: Stack | str | Path,
     thickness: Array,
     *,
-    forward: ForwardModel | str = DEFAULT,
+    forward: ForwardModel | str = DEFAULT_FORWARD,
     noise: float = 0.02,
     seed: int = 0,
     energies_kev: Sequence[float] | None = None,
@@ -64,10 +65,12 @@ def simulate_scan(
         )
     depth = as_tensor(thickness)
     _check_thickness(depth, stack)
+    covering = model.covering(thickest(depth))
     detector = detector or _gaussian(noise)
     batch = depth if depth.ndim == 4 else depth[None]
     samples = [
-        record(sample, model, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE)) for i, sample in enumerate(batch)
+        record(sample, covering, detector, derive_seed(seed, Stream.SAMPLES, i, NOISE))
+        for i, sample in enumerate(batch)
     ]
     data = torch.stack(samples) if depth.ndim == 4 else samples[0]
     return Scan(

@@ -25,6 +25,7 @@ from microtomo.errors import MicrotomoError
 _ATTEMPTS = 3  # pools without a finished job, one after the other, before all is given up
 _POLL_S = 0.2  # between looks at workers
 _GRACE_S = 1.0  # for a worker that is told to stop to remove its half-written file
+_SAFE_PATH = "PYTHONSAFEPATH"
 _CLUSTER_TIMEOUT_S = 10.0  # until the scheduler of a cluster must have answered
 
 Advance = Callable[[float], None]
@@ -135,6 +136,11 @@ def _until_done(jobs: Sequence[Job], folder: Path, run_round: Callable[[Sequence
 
 def _run_in_pool(jobs: Sequence[Job], folder: Path, workers: int, progress: Progress) -> None:
     """One pool of workers; returns early where one of them is killed."""
+    with importing_nothing_here():
+        _run_workers(jobs, folder, workers, progress)
+
+
+def _run_workers(jobs: Sequence[Job], folder: Path, workers: int, progress: Progress) -> None:
     context = multiprocessing.get_context("spawn")
     shares = context.RawArray("d", len(jobs))  # without a lock, which a dead worker could hold
     stop = context.RawValue("b", 0)
@@ -158,6 +164,20 @@ def _run_in_pool(jobs: Sequence[Job], folder: Path, workers: int, progress: Prog
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def importing_nothing_here() -> Iterator[None]:
+    """Processes that are started in the block do not import from the current folder, where data of others may lie."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 _shares: Any = None

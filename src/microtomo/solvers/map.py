@@ -46,18 +46,33 @@ def solve_map(
 
 def _solve(observed: Tensor, problem: Problem, noise: float, prior: Prior) -> Answer:
     height, width = observed.shape[1:]
+    if problem.levels is not None:
+        return _with_levels(observed, problem, noise, prior, Grid(problem.levels, problem.forward))
     if height * width <= _FIELD_PIXELS:
         return Image(observed, problem, noise, prior).solve()[0]
     if _continuous(observed, problem, noise, prior):
         tiles = _tiles(height, width, _FIELD_TILE, _FIELD_OVERLAP)
-        answers = [Image(observed[:, rows, columns], problem, noise, prior).solve()[0] for rows, columns in tiles]
+        answers = [
+            Image(observed[:, rows, columns], problem.part(rows, columns), noise, prior).solve()[0]
+            for rows, columns in tiles
+        ]
         return _joined(answers, tiles, problem, _FIELD_OVERLAP, blend=True)
     if height * width <= _MOST_PIXELS:
         return Image(observed, problem, noise, prior).solve(fields=False)[0]
     tiles = _tiles(height, width, _TILE, _OVERLAP)
-    images = [Image(observed[:, rows, columns], problem, noise, prior) for rows, columns in tiles]
+    images = [Image(observed[:, rows, columns], problem.part(rows, columns), noise, prior) for rows, columns in tiles]
     common = _united([grid for image in images if (grid := image.solve(fields=False)[1]) is not None])
-    return _joined([image.with_levels(common) for image in images], tiles, problem, _OVERLAP, blend=False)
+    return _with_levels(observed, problem, noise, prior, common)
+
+
+def _with_levels(observed: Tensor, problem: Problem, noise: float, prior: Prior, levels: Grid) -> Answer:
+    """The answer with levels that are known, in tiles where the image is large."""
+    height, width = observed.shape[1:]
+    if height * width <= _MOST_PIXELS:
+        return Image(observed, problem, noise, prior).with_levels(levels)
+    tiles = _tiles(height, width, _TILE, _OVERLAP)
+    images = (Image(observed[:, rows, columns], problem.part(rows, columns), noise, prior) for rows, columns in tiles)
+    return _joined([image.with_levels(levels) for image in images], tiles, problem, _OVERLAP, blend=False)
 
 
 def _continuous(observed: Tensor, problem: Problem, noise: float, prior: Prior) -> bool:
@@ -71,7 +86,8 @@ def _continuous(observed: Tensor, problem: Problem, noise: float, prior: Prior) 
                 for at, n in zip((y, x), size, strict=True)
             ]
             part = observed[:, first[0] : first[0] + _SAMPLE, first[1] : first[1] + _SAMPLE]
-            found += Image(part, problem, noise, prior).solve()[1] is None
+            rows, columns = (slice(at, at + _SAMPLE) for at in first)
+            found += Image(part, problem.part(rows, columns), noise, prior).solve()[1] is None
     return found >= 2
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from microtomo.errors import MicrotomoError
 from microtomo.io.atomic import whole_file, writing
+from microtomo.io.tables import csv_line
 from microtomo.registry import get_measurement, get_task
 from microtomo.scan import Array
 from microtomo.tem.segmentation import Segmentation, given_labels, segment
@@ -146,10 +147,10 @@ def write_table(path: str | Path, rows: Iterable[Row], names_image: bool) -> Non
         for image, columns in rows:
             if header is None:
                 header = [*(["image"] if names_image else []), *(column.name for column in columns)]
-                print(",".join(header), file=file)
+                print(csv_line(header), file=file)
             cells = [column.cells for column in columns]
             first = [image] if names_image else []
             for row in zip(*cells, strict=True):
-                print(",".join([*first, *row]), file=file)
+                print(csv_line([*first, *row]), file=file)
         if header is None:
             raise MicrotomoError(f"{path}: there is nothing to write, no image could be measured")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError, nearest
+from microtomo.errors import MicrotomoError
 from microtomo.registry import Method, Preparation, Task, best_shipped, get_method, get_task
 from microtomo.scan import Array, as_tensor
 
@@ -93,14 +93,11 @@ def segment(
     chosen = segmenter(method, task)
     preparation = preparation_of(get_task(chosen.task))
     pixels = checked(image, preparation.smallest_px)
-    n = _binning(pixels, preparation) if binning is None else binning
+    n = working_binning(pixels, preparation) if binning is None else binning
     if n < 1 or min(pixels.shape) // n < preparation.smallest_px:
         most = min(pixels.shape) // preparation.smallest_px
         raise MicrotomoError(f"binning {n} leaves {min(pixels.shape) // max(n, 1)} pixels: choose 1 to {most}")
-    for name in options:
-        if name not in chosen.options:
-            raise MicrotomoError(f"method {chosen.name!r} has no option {name!r}; {nearest(name, chosen.options)}")
-    small: Segmentation = chosen.run(binned(pixels, n), **options)
+    small: Segmentation = chosen.run(binned(pixels, n), **chosen.checked(options))
     if n == 1:
         return small
     return Segmentation(
@@ -135,7 +132,8 @@ def preparation_of(task: Task) -> Preparation:
     return task.preparation
 
 
-def _binning(pixels: np.ndarray, preparation: Preparation) -> int:
+def working_binning(pixels: np.ndarray, preparation: Preparation) -> int:
+    """The number that an image (y, x) is binned by to the task's working size."""
     side = preparation.working_side_px
     return 1 if side is None else max(1, min(pixels.shape) // side)
 

@@ -6,7 +6,7 @@ import csv
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -39,14 +39,16 @@ class RunProgress(Callback):
         self.config, self.path = config, folder / TABLE
         self.rows: list[dict[str, float]] = []
         self.seconds = self.started = 0.0
+        self.samples = 0
         self.bar: Progress | None = None
         self.task = TaskID(0)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "rows": self.rows}
+        return {"seconds": self.seconds, "samples": self.samples, "rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.seconds, self.rows = float(state_dict["seconds"]), list(state_dict["rows"])
+        self.samples = int(state_dict.get("samples", self.rows[-1]["samples"] if self.rows else 0))
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.started = time.perf_counter() - self.seconds
@@ -68,8 +70,8 @@ class RunProgress(Callback):
         self.seconds = time.perf_counter() - self.started
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
-        samples = epoch * self.config.data.epoch
-        self.rows.append({"epoch": epoch, "samples": samples, "seconds": round(self.seconds, 1), **metrics})
+        self.samples += len(cast(Any, trainer.train_dataloader).sampler) * trainer.world_size
+        self.rows.append({"epoch": epoch, "samples": self.samples, "seconds": round(self.seconds, 1), **metrics})
         if not trainer.is_global_zero:
             return
         with whole_file(self.path) as temporary, temporary.open("w", newline="") as file:
@@ -81,7 +83,7 @@ class RunProgress(Callback):
         if self.bar is None:
             print(
                 f"epoch {epoch}/{self.config.epochs}: loss {metrics.get('loss', float('nan')):.4f}, {scored}"
-                f"{self.seconds:.0f} s, {samples / max(self.seconds, 1e-9):.1f} samples/s",
+                f"{self.seconds:.0f} s, {self.samples / max(self.seconds, 1e-9):.1f} samples/s",
                 file=sys.stderr,
                 flush=True,
             )

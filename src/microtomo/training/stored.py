@@ -31,6 +31,7 @@ class StoredScans(Dataset[ScanBatch]):
         network = config.network
         with open_scan(self.path) as source:
             self.count = source.samples or 0
+            self.data, self.truth = source.data, source.truth
             stack, forward, noise = source.stack, source.forward, source.noise
             if source.truth is None or not self.count:
                 raise MicrotomoError(
@@ -55,9 +56,8 @@ class StoredScans(Dataset[ScanBatch]):
 
     def __getitem__(self, i: int) -> ScanBatch:
         number = int(self.order[i])
-        with open_scan(self.path) as source:
-            scan = source.read(slice(number, number + 1))
-        signal, truth = torch.as_tensor(scan.data[0]).float(), torch.as_tensor(np.asarray(scan.truth)[0]).float()
+        part = slice(number, number + 1)
+        signal, truth = (torch.as_tensor(array[part][0]).float() for array in (self.data, self.truth))
         seed = derive_seed(self.seed, Stream.SHUFFLE, self.epoch << 24 | number, 1) >> 1
         return ScanBatch(signal, truth, torch.tensor(self.noise), torch.tensor(seed))
 

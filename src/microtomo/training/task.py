@@ -10,8 +10,8 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from microtomo.discovery import discover
 from microtomo.models.architectures import Shape, architecture
-from microtomo.registry import discover
 from microtomo.settings import read_settings
 from microtomo.training.config import RunConfig
 

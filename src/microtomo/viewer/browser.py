@@ -53,16 +53,19 @@ class Page:
         first = next((p.scene for p in self.panels.values()), None)
         height, width = study.shape
         z_log = 0.0 if first is None else max(0.0, log10(first.z_scale))
-        surfaces = [material for material, _ in materials(study)]
+        shown = materials(study)
+        surfaces = [material for material, _ in shown]
         values = {
             "title": f"{study.name}{f', {study.rec.method}' if study.rec is not None else ''}",
             "trame__title": f"{study.name} - microtomo",
-            "notes": list(study.notes),
+            "notes": [*study.notes, *([] if study.rec is None else [v.line for v in study.rec.verdicts if v.line])],
             "panels": names,
             "panels_shown": names,
             "titles": panel_titles(study),
             "scales": {n: p.scale.legend() for n, p in self.panels.items() if p.scale is not None},
             "materials": surfaces,
+            "colours": [colour for _, colour in shown],
+            "opacities": [1.0] * len(shown),
             "visible": surfaces,
             "size_nm": size_nm(study, self.panels),
             "z_log": z_log, "z_log_start": z_log, "z_log_max": max(1.5, z_log + 0.7),
@@ -77,24 +80,12 @@ class Page:
             "readings": [], "summary": "", "spectrum": "",
             "kinds": ["html", "vti", "stl", "ply"],
         }  # fmt: skip
-        values |= {f"opacity_{i}": 1 for i in range(len(surfaces))}
         self.state.update(values)
 
     def _layout(self) -> None:
         from trame.ui.html import DivLayout
 
-        rows, opacity = [], []
-        for i, (name, colour) in enumerate(materials(self.study)):
-            rows.append(
-                f'<div class="mt-row mt-material"><label class="mt-name"><input type="checkbox" value="{name}" '
-                f'v-model="visible"><i style="background:{colour}"></i>{name}</label>'
-                f'<input type="range" min="0" max="1" step="0.05" v-model.number="opacity_{i}" '
-                f'aria-label="opacity of {name}">'
-                f"<output>{{{{ (100 * opacity_{i}).toFixed(0) }}}} %</output></div>"
-            )
-            opacity.append(f"'{name}': +opacity_{i}")
         page = (_ASSETS / "viewer.html").read_text(encoding="utf-8")
-        page = page.replace("%materials%", "".join(rows)).replace("%opacity%", ", ".join(opacity))
         with DivLayout(self.server, style="min-height: 100%") as layout:
             layout.root.add_child(page)
 

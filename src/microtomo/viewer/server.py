@@ -16,6 +16,8 @@ from microtomo.study import Study
 
 LOOPBACK = "127.0.0.1"
 
+_GOODBYE_S = 2.0  # for clients to answer that the viewer ends
+
 
 def import_trame() -> Any:
     """The module ``trame.app``. Raises MicrotomoError where the extra is not installed."""
@@ -45,21 +47,26 @@ async def serve(study: Study, host: str = LOOPBACK, port: int = 0, ready: Callab
     """Serve the viewer until cancelled; ``ready`` gets its address, once it answers.
 
     The address carries a random key, without which a client gets no data: other users of the computer, and pages of
-    other sites open in the same browser, can reach a loopback port too.
+    other sites open in the same browser, can reach a loopback port too. See :mod:`microtomo.viewer.guard`.
     Raises MicrotomoError without the extra ``viewer`` and where the port cannot be used.
     """
     app = import_trame()
+    from trame_client.module import vue3
+
     from microtomo.viewer.browser import Page
+    from microtomo.viewer.guard import SESSION, Guard, quiet
 
     check_port(host, port)
     key = secrets.token_hex(16)  # no dash at its front, which would read as an option
     server = app.get_server(f"microtomo-{key}", client_type="vue3")
     Page(server, study)
+    guard = Guard(host, vue3.www)
+    server.controller.on_server_bind.add(guard.install)
 
     def answer(**_: Any) -> None:
         shown = host if host not in ("0.0.0.0", "::") else socket.gethostname()
         shown = f"[{shown}]" if ":" in shown else shown
-        ready(f"http://{shown}:{server.port}/index.html?sessionURL=ws://USE_HOST/ws&secret={key}")
+        ready(f"http://{shown}:{server.port}/index.html?sessionURL={SESSION}&secret={key}")
 
     server.controller.on_server_ready.add(answer)
     os.environ["WSLINK_READY_MSG"] = ""  # it would go to stdout
@@ -71,8 +78,12 @@ async def serve(study: Study, host: str = LOOPBACK, port: int = 0, ready: Callab
         )  # fmt: skip
     finally:
         sys.argv = ours
-    try:
-        await running
-    finally:
-        with suppress(asyncio.InvalidStateError):  # what it waits for is cancelled already
-            await server.stop()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)  # of clients that went away
+    sweeping = asyncio.ensure_future(guard.sweep())
+    with quiet():
+        try:
+            await running
+        finally:
+            sweeping.cancel()
+            with suppress(asyncio.InvalidStateError, TimeoutError):  # what it waits for is cancelled already
+                await asyncio.wait_for(server.stop(), _GOODBYE_S)

@@ -38,7 +38,7 @@ class Shown:
 
     def _repr_html_(self) -> str:
         return (
-            f'<iframe srcdoc="{escape(self.page, quote=True)}" title="microtomo" '
+            f'<iframe sandbox="allow-scripts" srcdoc="{escape(self.page, quote=True)}" title="microtomo" '
             f'style="width: 100%; height: {self.height}px; border: 1px solid #ccc"></iframe>'
         )
 
@@ -50,7 +50,7 @@ class Shown:
         from microtomo.io.atomic import whole_file, writing
 
         with whole_file(path) as temporary, writing(path):
-            temporary.write_text(self.page, encoding="utf-8")
+            temporary.write_text(self.page, encoding="utf-8", errors="backslashreplace")
         return Path(path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -139,7 +139,7 @@ class Window:
         figure.set_size_inches(0.34 * self._size[0] / 85, height / 85)
         figure.set_dpi(85)
         figure.canvas.draw()
-        pixels = np.ascontiguousarray(np.asarray(figure.canvas.buffer_rgba())[::-1, :, :3])
+        pixels = np.ascontiguousarray(np.asarray(cast(Any, figure.canvas).buffer_rgba())[::-1, :, :3])
         image = vtkImageData()
         image.SetDimensions(pixels.shape[1], pixels.shape[0], 1)
         image.GetPointData().SetScalars(numpy_to_vtk(pixels.reshape(-1, 3), deep=True))

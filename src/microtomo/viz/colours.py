@@ -32,7 +32,7 @@ _METHODS = {
     "unet": ("#D55E00", "^"), "stacked-unet": ("#E69F00", "D"), "unet3d": ("#CC79A7", "P"), "uvnet": ("#009E73", "*"),
 }  # fmt: skip
 
-STATUS_COLOURS = ("#EDEDED", "#D55E00", "#56B4E9", "#CC79A7")
+STATUS_COLOURS = ("#EDEDED", "#D55E00", "#56B4E9", "#CC79A7", "#FFFFFF", "#3D3D3D")
 """Colours of the codes of :class:`microtomo.scan.Status`, in their order."""
 
 _FIXED = {

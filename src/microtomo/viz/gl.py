@@ -70,7 +70,7 @@ def offscreen_works() -> str | None:
 @cache
 def _draws(window: str, off_screen: bool = True) -> bool:
     """Try it in a process of its own: a library without a driver ends in a segmentation fault."""
-    command = [sys.executable, "-c", _PROBE, str(int(off_screen))]
+    command = [sys.executable, "-P", "-c", _PROBE, str(int(off_screen))]
     try:
         done = subprocess.run(
             command, env={**os.environ, _WINDOW: window}, capture_output=True, timeout=120, check=False

@@ -51,7 +51,7 @@ def map_names(study: Study) -> list[str]:
     if study.rec is not None:
         names += [f"{s} thickness" for s in layers] + [f"{s} standard deviation" for s in layers]
         names += [f"{s} error" for s in layers] if study.truth is not None else []
-        names.append("chi-square")
+        names += ["chi-square"] + (["rejected values"] if study.rec.rejected is not None else [])
     elif study.truth is not None:
         names += [f"{s} true thickness" for s in layers]
     return names
@@ -71,6 +71,8 @@ def one_map(study: Study, name: str, energy: int = 0) -> np.ndarray:
         return np.asarray(array(study.truth)[_layer(study, name)])
     if name == "chi-square":
         return array(rec.chi_square)
+    if name == "rejected values":
+        return array(rec.rejected)
     k = _layer(study, name)
     if name.endswith("standard deviation"):
         return np.asarray(array(rec.uncertainty)[k])
@@ -85,6 +87,8 @@ def map_scale(study: Study, name: str) -> ColourScale:
     values = one_map(study, name)
     if name == "chi-square":
         return ColourScale(colours.THICKNESS_MAP, 0.0, max(2.0, _ends(values)[1]), "")
+    if name == "rejected values":
+        return ColourScale(colours.THICKNESS_MAP, 0.0, max(1.0, float(np.max(values))), "energies")
     if name.endswith("standard deviation"):
         return sigma_scale(study, _layer(study, name))
     k = _layer(study, name)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from PIL import Image
 
 from microtomo.registry import LabelClass
 from microtomo.tem.measurement import Lines, Mark, Measured, Outlines, Points, Scale
@@ -18,6 +19,7 @@ from microtomo.viz.micrographs import OPACITY, grey
 
 Extent = tuple[float, float, float, float]
 
+_ENOUGH_PX = 1000  # a side: more the figure cannot show
 _MOST_LETTERS = 72  # of the title that fit above a picture
 
 
@@ -33,9 +35,8 @@ def measurement_figure(image: np.ndarray, measured: Measured, classes: Sequence[
     figure = new_figure(7.6, 6.4 * image.shape[0] / image.shape[1] + 0.4, words)
     axes = figure.subplots()
     extent = (-0.5 * unit, (image.shape[1] - 0.5) * unit, (image.shape[0] - 0.5) * unit, -0.5 * unit)
-    axes.imshow(grey(image), cmap="gray", vmin=0, vmax=255, extent=extent)
-    if measured.segmentation is not None:
-        _shade(axes, measured.segmentation.labels, classes, extent)
+    labels = None if measured.segmentation is None else measured.segmentation.labels
+    axes.imshow(_shaded(grey(image), labels, classes), extent=extent)
     for mark in measured.marks:
         _draw(figure, axes, mark, unit)
     if axes.get_legend_handles_labels()[0]:
@@ -45,14 +46,16 @@ def measurement_figure(image: np.ndarray, measured: Measured, classes: Sequence[
     return figure
 
 
-def _shade(axes: Axes, labels: np.ndarray, classes: Sequence[LabelClass], extent: Extent) -> None:
-    colours = np.zeros((len(classes), 4), dtype=np.uint8)
-    for number, label in enumerate(classes):
+def _shaded(shades: np.ndarray, labels: np.ndarray | None, classes: Sequence[LabelClass]) -> np.ndarray:
+    """The image (y, x) uint8 in colours (y, x, 3), its classes shaded, with no more pixels than the figure can show."""
+    colour = np.repeat(shades[..., None], 3, axis=2)
+    for number, label in enumerate(classes if labels is not None else ()):
         if label.colour is not None:
-            colours[number] = (*rgb(label.colour), round(255 * OPACITY))
-    shade = colours[labels]
-    if shade.any():
-        axes.imshow(shade, extent=extent)
+            inside = labels == number
+            mixed = OPACITY * np.array(rgb(label.colour)) + (1 - OPACITY) * colour[inside]
+            colour[inside] = mixed.round().astype(np.uint8)
+    less = min(shades.shape) // _ENOUGH_PX
+    return np.asarray(Image.fromarray(colour).reduce(less)) if less > 1 else colour
 
 
 def _draw(figure: Figure, axes: Axes, mark: Mark, unit: float) -> None:

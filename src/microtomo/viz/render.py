@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microtomo.errors import MicrotomoError
+from microtomo.errors import MicrotomoError, printable
 from microtomo.io.atomic import whole_file, writing
 from microtomo.viz.axes import axes, label_actors, set_font
 from microtomo.viz.colours import INK, rgb
@@ -126,7 +126,7 @@ def _overlay(plotter: Any, scene: Scene, size: tuple[int, int], text: int) -> No
     width, height = size
     edge = 1.2 * text
     if scene.title:
-        write(scene.title, edge, height - edge, round(1.25 * text), bold=True)
+        write(printable(scene.title), edge, height - edge, round(1.25 * text), bold=True)
     write(scene.caption, edge, edge, round(0.9 * text), top=False)
     longest = max(len(name) for name, _ in scene.legend)
     left = width - edge - (0.62 * longest + 2.0) * text

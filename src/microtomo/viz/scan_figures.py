@@ -100,8 +100,9 @@ def fit_figure(chi_square: Any, status: Any, *, pixel_nm: float = 10.0, title: s
         interpolation="nearest",
     )  # fmt: skip
     axes[0, 1].set_title("status")
-    names = [f"{s.name.lower().replace('_', ' ')} {(codes == s).mean():.1%}" for s in Status]
-    patches = [Patch(facecolor=c, edgecolor="#999") for c in colours.STATUS_COLOURS]
+    there = [s for s in Status if s != Status.MASKED or (codes == s).any()]
+    names = [f"{s.name.lower().replace('_', ' ')} {(codes == s).mean():.1%}" for s in there]
+    patches = [Patch(facecolor=colours.STATUS_COLOURS[s], edgecolor="#999") for s in there]
     axes[0, 1].legend(patches, names, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, frameon=False)
     label_edges(axes, unit)
     return figure

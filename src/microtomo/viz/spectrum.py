@@ -10,7 +10,8 @@ import torch
 from matplotlib.figure import Figure
 
 from microtomo.errors import MicrotomoError
-from microtomo.physics.forward import DEFAULT, forward_model
+from microtomo.physics.forward import forward_model
+from microtomo.registry import DEFAULT_FORWARD
 from microtomo.scan import Reconstruction, Scan, as_tensor
 from microtomo.viz import colours
 from microtomo.viz.figures import array, new_figure, styled
@@ -25,7 +26,7 @@ def resimulated(reconstruction: Reconstruction, energies_kev: tuple[float, ...],
 
 def _signal(thickness: torch.Tensor, source: Any, energies_kev: tuple[float, ...]) -> np.ndarray:
     with torch.no_grad():
-        signal = forward_model(source.forward or DEFAULT, source.stack, energies_kev)(thickness)
+        signal = forward_model(source.forward or DEFAULT_FORWARD, source.stack, energies_kev)(thickness)
     return np.asarray(signal[:, 0, 0].cpu().numpy())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
 from html import escape
 from importlib.resources import files
@@ -18,19 +19,33 @@ from microtomo.viz.scene import MaterialSurface, Scene, nice_ticks
 MOST_FACES = 400_000
 """Rectangles of a scene that a browser still turns smoothly; pass it to the scene builders as ``most_faces``."""
 
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
+    "form-action 'none'"
+)
+"""Content-Security-Policy of written pages: whatever is in them, they fetch nothing and send nothing."""
+
+_PLACE = re.compile(r"\{\{(renderer|title|data|policy)\}\}")
+
 
 def scene_page(scene: Scene) -> str:
     """The HTML text: turn, zoom, cut, switch materials off and on, change the z exaggeration; axes in true nm."""
     data = scene_data(scene)
     for surface in data["surfaces"]:
         surface["packed"] = base64.b64encode(surface["packed"]).decode()
-    text = json.dumps(data).replace("<", "\\u003c")
+    text = json.dumps(data).replace("<", "\\u003c")  # nothing in it ends the script element
     parts = files("microtomo.viz").joinpath("assets")
     html, axes, renderer = (
         parts.joinpath(f).read_text(encoding="utf-8") for f in ("scene.html", "axes.js", "scene.js")
     )
-    page = html.replace("{{renderer}}", axes + renderer)
-    return page.replace("{{title}}", escape(scene.title or "microtomo scene")).replace("{{data}}", text)
+    title = escape(scene.title or "microtomo scene")
+    contents = {
+        "renderer": axes + renderer,
+        "title": title,
+        "data": text,
+        "policy": PAGE_POLICY,
+    }
+    return _PLACE.sub(lambda place: contents[place[1]], html)  # at once: a title may look like a place
 
 
 def scene_data(scene: Scene) -> dict[str, Any]:
@@ -66,5 +81,5 @@ def render_html(scene: Scene, path: str | Path) -> Path:
     """Write the scene to one HTML file. Raises MicrotomoError where the file cannot be written."""
     page = scene_page(scene)
     with whole_file(path) as temporary, writing(path):
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     return Path(path)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from microtomo.discovery import discover
 from microtomo.errors import MicrotomoError, nearest
 from microtomo.inverse.problem import Estimate, Problem
 from microtomo.materials import Stack
-from microtomo.registry import discover
 
 if TYPE_CHECKING:
     from microtomo.models.scans.network import SemNetwork

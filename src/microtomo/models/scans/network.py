@@ -19,7 +19,7 @@ from microtomo.models.blocks import INPUTS
 from microtomo.models.scans.head import CalibrationScans, head_class, head_names
 from microtomo.models.weights import load_network, shipped_weights
 from microtomo.physics.forward import ForwardModel, ForwardName, forward_model
-from microtomo.registry import Published, register
+from microtomo.registry import DEFAULT_FORWARD, Published, register
 
 
 def _known_head(name: str) -> str:
@@ -38,7 +38,7 @@ class NetworkConfig(Shape):
     """
 
     stack: GivenStack = Field(default_factory=lambda: load_stack("au-al-si"))
-    forward: ForwardName = Field("published", validation_alias=AliasChoices("forward", "contrast"))
+    forward: ForwardName = Field(DEFAULT_FORWARD, validation_alias=AliasChoices("forward", "contrast"))
     width: Annotated[int, Field(ge=2, le=512)] | None = None
     levels: Annotated[int, Field(ge=1, le=6)] | None = None
     widest: Annotated[int, Field(ge=2, le=2048)] | None = None

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from microtomo.io.atomic import machine
-from microtomo.report.markdown import write_csv, write_markdown
+from microtomo.report.markdown import write_markdown, write_table
 from microtomo.report.page import Picture, Report, Section, Table, write_report
 from microtomo.reproduce.overcoat import figures, published, tables
 from microtomo.reproduce.overcoat.jobs import FoldJob, Record
@@ -54,7 +54,7 @@ class _Page:
 
     def save(self, table: Table, name: str) -> Table:
         """Write a table as CSV."""
-        write_csv(table, self.folder / "tables" / f"{name}.csv")
+        write_table(table, self.folder / "tables" / f"{name}.csv")
         return table
 
     def shown(self, best: str) -> list[str]:

@@ -65,7 +65,7 @@ class CostJob:
         """Measure in a new process and write the result."""
         program = "import sys; from microtomo.reproduce.sem.cost import print_cost; print_cost(sys.argv[1])"
         given = json.dumps(asdict(self))
-        done = subprocess.run([sys.executable, "-c", program, given], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-P", "-c", program, given], capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
             raise MicrotomoError(f"{self.label}: {last}: free memory and run the same command again")

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from microtomo.inverse.leaderboard import Trial
-from microtomo.report.markdown import write_csv
+from microtomo.report.markdown import write_table
 from microtomo.report.page import Picture, Table
 from microtomo.reproduce.sem import tables
 from microtomo.reproduce.sem.cost import Cost
@@ -39,7 +39,7 @@ class Results:
 
     def save_table(self, table: Table, name: str, title: str = "") -> Table:
         """Write a table as CSV; ``title`` is what it is called where its figures are below the published ones."""
-        write_csv(table, self.folder / "tables" / f"{name}.csv")
+        write_table(table, self.folder / "tables" / f"{name}.csv")
         self.below += [f"{title}: {what}" for what in tables.below(table)]
         return table
 

@@ -195,7 +195,7 @@ def weights_figure(networks: Mapping[str, Weighted]) -> Figure:
         bars: Any = axis.bar(place + 0.38 * (k - 0.5), [100 * w.errors[k] for w in networks.values()], 0.36, color=tint,
                              label=f"{symbol}, of {stack.max_nm[k]:g} nm")  # fmt: skip
         axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
-    axis.set_xticks(place, [f"{name}\n$C_{{Al}}/C_{{Au}}$ = {LOSSES[name]:g}" for name in networks])
+    axis.set_xticks(place, [f"{name}\n$C_{{Al}}/C_{{Au}}$ = {LOSSES[name]:g}" for name in networks], parse_math=True)
     axis.set_ylabel("rms error [% of the range]")
     axis.margins(y=0.12)
     axis.spines[["top", "right"]].set_visible(False)

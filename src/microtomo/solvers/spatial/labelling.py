@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from microtomo.inverse.columns import most_probable_volume
-from microtomo.inverse.misfit import Grid, combinations, cost_at, starting_grid
+from microtomo.inverse.misfit import NOISE_FLOOR, Grid, combinations, cost_at, starting_grid
 from microtomo.inverse.problem import Answer, Problem
 from microtomo.solvers.spatial.belief_propagation import beliefs, beliefs_and_change, energy, joint_cost, without
 from microtomo.solvers.spatial.levels import (
@@ -61,8 +61,10 @@ class Image:
     """One scan (e, y, x) being solved."""
 
     def __init__(self, observed: Tensor, problem: Problem, noise: float, prior: Prior) -> None:
-        self.observed, self.problem, self.noise, self.prior = observed, problem, noise, prior
-        self.pixels = observed.flatten(1)
+        self.recorded, self.problem, self.noise, self.prior = observed, problem, noise, prior
+        self.surroundings = problem.surroundings
+        self.observed = observed if self.surroundings is None else self.surroundings.as_typical(observed)
+        self.pixels = self.observed.flatten(1)
 
     def solve(self, fields: bool = True) -> tuple[Answer, Grid | None]:
         """The answer, and the levels that it rests on: none where thickness is continuous, if ``fields`` are tried."""
@@ -140,7 +142,11 @@ class Image:
         return State(grid, cost, belief, math.nan, change < _SETTLED)
 
     def misfit(self, grid: Grid) -> Tensor:
-        """Negative log-likelihood (y, x, L) of every label."""
+        """Negative log-likelihood (y, x, L) of every label, with each pixel's own surroundings where there are some."""
+        if self.surroundings is not None:
+            noise = max(self.noise, NOISE_FLOOR)
+            cost = self.surroundings.misfit(self.recorded.cpu().numpy(), grid.thickness.numpy(), noise)
+            return torch.from_numpy(cost).to(self.observed)
         return grid.misfit(self.pixels, self.noise).float().reshape(*self.observed.shape[1:], -1)
 
     def settled(self, state: State) -> State:
@@ -149,8 +155,11 @@ class Image:
 
     def refined(self, state: State) -> tuple[Grid, list[Tensor]]:
         """The levels moved to where their pixels want them, and their standard deviations [nm]."""
-        share = state.belief.flatten(0, 1)
-        moments = torch.stack([self.pixels @ share, self.pixels**2 @ share]).double().cpu()
+        share, pixels = state.belief.flatten(0, 1), self.pixels
+        if self.surroundings is not None:
+            films = state.grid.thickness[:, state.belief.argmax(-1).cpu()]
+            pixels = self.surroundings.as_typical(self.recorded, films.numpy()).flatten(1)
+        moments = torch.stack([pixels @ share, pixels**2 @ share]).double().cpu()
         return refine_levels(moments, share.sum(0).double().cpu(), state.grid, self.noise)
 
     def simplify(self, state: State) -> State:

@@ -5,7 +5,6 @@ After Sadre et al., Microsc. Microanal. 27 (2021) 804, "Data Reduction and Sorti
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from microtomo.errors import MicrotomoError
+from microtomo.inputs import check_memory
+from microtomo.io.arrays import Npz
 from microtomo.io.atomic import whole_file, writing
+
+MOST_RATIO = 50
+"""Times that an image is smaller when compressed, at most: one that is covered wholly has a few long runs."""
 
 
 def usable_order(masks: Sequence[np.ndarray]) -> list[int]:
@@ -47,12 +51,10 @@ class Compressed:
     def expand(self) -> np.ndarray:
         """The image (y, x): kept pixels exactly, compressed runs at their level. MicrotomoError where parts misfit."""
         lengths = self.lengths.astype(np.int64)
+        if (lengths < 0).any() or int(lengths.sum()) != self.shape[0] * self.shape[1]:
+            raise MicrotomoError("the runs do not fill the image: the file is damaged")
         where = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-        if (
-            len(where) != self.shape[0] * self.shape[1]
-            or len(self.levels) != len(lengths) // 2
-            or len(self.kept) != len(where) - int(where.sum())
-        ):
+        if len(self.levels) != len(lengths) // 2 or len(self.kept) != len(where) - int(where.sum()):
             raise MicrotomoError("the runs do not fill the image: the file is damaged")
         image = np.empty(len(where), self.kept.dtype)
         image[~where] = self.kept
@@ -92,11 +94,14 @@ def write_compressed(path: str | Path, data: Compressed) -> None:
 
 def read_compressed(path: str | Path) -> Compressed:
     """Read what ``write_compressed`` wrote. Raises MicrotomoError for anything else."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            high, wide = (int(n) for n in archive["shape"])
-            return Compressed((high, wide), archive["lengths"], archive["kept"], archive["levels"])
-    except OSError as error:
-        raise MicrotomoError(f"{path}: cannot be read ({error.strerror or error}): check the path") from error
-    except (KeyError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise MicrotomoError(f"{path}: is no compressed micrograph, or damaged: give what `compress` wrote") from error
+    with Npz(path) as archive:
+        if not {"shape", "lengths", "kept", "levels"} <= archive.shapes.keys():
+            raise MicrotomoError(f"{path}: is no compressed micrograph: give what `compress` wrote")
+        shape, lengths, kept, levels = (archive[name] for name in ("shape", "lengths", "kept", "levels"))
+    vectors = all(part.ndim == 1 for part in (shape, lengths, kept, levels))
+    counts = shape.dtype.kind in "iu" and lengths.dtype.kind in "iu" and shape.shape == (2,) and (shape > 0).all()
+    if not vectors or not counts or kept.dtype.kind not in "iuf" or levels.dtype != kept.dtype:
+        raise MicrotomoError(f"{path}: is no compressed micrograph, or damaged: give what `compress` wrote")
+    # runs may be long: a stored number stands for up to a whole image
+    check_memory(path, int(shape[0]) * int(shape[1]) * 8, MOST_RATIO * Path(path).stat().st_size)
+    return Compressed((int(shape[0]), int(shape[1])), lengths, kept, levels)

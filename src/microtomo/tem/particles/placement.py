@@ -18,13 +18,15 @@ def place_particles(
     spread: float,
     covered: float,
     touching: float,
+    grown: tuple[float, float],
     most: int,
     rng: np.random.Generator,
 ) -> Bodies:
     """Particles on a support (y, x): log-normal sizes about ``diameter_px`` [px] with deviation ``spread``.
 
     They cover about ``covered`` of the image, sit on the support (a few beside it), gather where chance has it, and
-    a share ``touching`` leans on another one. Some lie across the border; heights are in pixels, as the diameters.
+    a share ``touching`` leans on another one; a few are larger by a factor in the range ``grown``. Some lie across the
+    border; heights are in pixels, as the diameters.
     """
     high, wide = support.shape
     reach = 1.5 * diameter_px
@@ -32,8 +34,8 @@ def place_particles(
     count = int(np.clip(np.round(count), 1, most))
     sizes = diameter_px * np.exp(np.clip(rng.normal(0, spread, count), -2.5 * spread, 2.2 * spread))
     if rng.random() < 0.3:  # a few that grew out of the rest
-        grown = rng.random(count) < 0.04
-        sizes[grown] *= rng.uniform(1.8, 3.5, int(grown.sum()))
+        few = rng.random(count) < 0.04
+        sizes[few] *= rng.uniform(*grown, int(few.sum()))
     sizes = np.sort(sizes)[::-1]
     weight = _preference(support, diameter_px, rng)
     overlap = rng.uniform(0.0, 0.4) if rng.random() < 0.6 else 0.0

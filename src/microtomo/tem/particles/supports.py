@@ -28,6 +28,14 @@ def support(shape: tuple[int, int], diameter_px: float, rng: np.random.Generator
     return np.asarray(total / max(float(np.percentile(total, 80)), 0.25), dtype=np.float32)
 
 
+def heaped(support: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """A support (y, x) that is thicker in some places than in others: by a smooth field of ``deviation`` in the
+    logarithm, half as much again as an image is wide at most from one heap to the next."""
+    shape = (support.shape[0], support.shape[1])
+    field = smooth_field(shape, min(shape) * rng.uniform(0.1, 0.5), rng)
+    return np.asarray(support * np.exp(np.float32(deviation) * field), dtype=np.float32)
+
+
 def _present(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Where the material lies: positive inside (all of the image in a third of the cases), negative in vacuum."""
     side = min(shape)

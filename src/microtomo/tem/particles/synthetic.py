@@ -15,7 +15,7 @@ from microtomo.errors import MicrotomoError
 from microtomo.tem.particles import imaging
 from microtomo.tem.particles.outlines import ANGLES, Bodies, Drawing, draw
 from microtomo.tem.particles.placement import place_particles
-from microtomo.tem.particles.supports import support
+from microtomo.tem.particles.supports import heaped, support
 
 Range = tuple[float, float]
 Mode = Literal["haadf", "bf"]
@@ -30,7 +30,9 @@ class Conditions:
     ``size``: pixels (y, x); ``modes``: which of the two are drawn, at equal odds; ``diameter_px``: the median of
     the particles of one image; ``spread``: their log-normal deviation; ``covered``: share of the image under
     particles; ``contrast``: signal of the median particle over that of the support; ``touching``: share of particles
-    set against another one; ``dose_per_a2``: electrons per square angstrom.
+    set against another one; ``dose_per_a2``: electrons per square angstrom; ``blur_px``: deviation of the probe;
+    ``grown``: how many times larger than the rest a few particles are; ``heaped``: by how much the logarithm of the
+    support's thickness varies from place to place, beside its own form.
     """
 
     size: tuple[int, int] = (512, 512)
@@ -42,6 +44,9 @@ class Conditions:
     contrast: Range = (0.15, 4.0)  # *
     touching: Range = (0.0, 0.4)
     dose_per_a2: Range = (80.0, 2e4)  # *
+    blur_px: Range = (0.3, 1.6)
+    grown: Range = (1.8, 3.5)
+    heaped: Range = (0.0, 0.0)
     most: int = 4000
 
     def __post_init__(self) -> None:
@@ -123,12 +128,15 @@ def sample(c: Conditions, rng: np.random.Generator) -> Sample:
     """Support and particles of one sample."""
     diameter = log_uniform(rng, c.diameter_px)
     under = support(c.size, diameter, rng)
+    if c.heaped[1]:
+        under = heaped(under, rng.uniform(*c.heaped), rng)
     particles = place_particles(
         under,
         diameter,
         spread=rng.uniform(*c.spread),
         covered=log_uniform(rng, c.covered),
         touching=rng.uniform(*c.touching),
+        grown=c.grown,
         most=c.most,
         rng=rng,
     )
@@ -176,7 +184,7 @@ def microscope(c: Conditions, rng: np.random.Generator) -> Microscope:
         contrast=log_uniform(rng, c.contrast),
         level=log_uniform(rng, (0.004, 0.06) if dark else (0.05, 0.5)),
         background=rng.uniform(0, 0.3),
-        blur_px=rng.uniform(0.3, 1.6),
+        blur_px=rng.uniform(*c.blur_px),
         smear_px=rng.uniform(0, 0.9),
         jitter_px=often(0.3) * rng.uniform(0, 0.35),
         row_noise=often(0.3) * rng.uniform(0, 0.015),

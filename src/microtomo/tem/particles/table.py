@@ -19,7 +19,7 @@ WHOLE, CUT = "#009E73", "#CC79A7"
 """Colours of outlines: whole particles, and those that the border cuts."""
 
 
-@measurement("particles", task="particle", from_labels=True, distribution="diameter")
+@measurement("particles", task="particle", from_labels=True, distribution="diameter", followed=True)
 def particles(image: np.ndarray, segmentation: Segmentation, pixel_nm: float | None) -> Measured:
     """Position, size with its standard deviation, and shape of every nanoparticle; touching ones are parted.
 

@@ -5,12 +5,42 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from microtomo.errors import MicrotomoError
-from microtomo.tem.particles.measurement import Particles
+
+
+class Observed(Protocol):
+    """Particles of one frame, such as :class:`microtomo.tem.particles.measurement.Particles`: arrays (n,) in pixels."""
+
+    @property
+    def x(self) -> np.ndarray:
+        """Centres, to the right."""
+
+    @property
+    def y(self) -> np.ndarray:
+        """Centres, downwards."""
+
+    @property
+    def diameter_px(self) -> np.ndarray:
+        """Diameters."""
+
+    @property
+    def border(self) -> np.ndarray:
+        """Whether the image's edge cuts each."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The least that is needed of a frame's particles, see :class:`Observed`."""
+
+    x: np.ndarray
+    y: np.ndarray
+    diameter_px: np.ndarray
+    border: np.ndarray
+
 
 MEMORY = 3
 """Frames that a particle may be missing for and keep its track."""
@@ -42,7 +72,7 @@ class Coarsening:
     volume: np.ndarray
 
 
-def link(frames: Sequence[Particles], reach_px: float | None = None, memory: int = MEMORY) -> Tracks:
+def link(frames: Sequence[Observed], reach_px: float | None = None, memory: int = MEMORY) -> Tracks:
     """Link the particles of successive frames (Crocker & Grier, J. Colloid Interface Sci. 179 (1996) 298).
 
     ``reach_px``: farthest step between frames, half the median distance of nearest neighbours if not given.
@@ -56,7 +86,7 @@ def link(frames: Sequence[Particles], reach_px: float | None = None, memory: int
     ids = [np.asarray(found, dtype=int) for _, found in trackpy.link_iter(places, reach, memory=memory)]
     names, tracks = np.unique(np.concatenate(ids), return_inverse=True)
     del names
-    counts = [len(p) for p in places]
+    counts = [len(place) for place in places]
     return Tracks(
         frame=np.repeat(np.arange(len(frames)), counts),
         particle=np.concatenate([np.arange(n) for n in counts]),
@@ -65,9 +95,9 @@ def link(frames: Sequence[Particles], reach_px: float | None = None, memory: int
     )
 
 
-def coarsening(frames: Sequence[Particles]) -> Coarsening:
+def coarsening(frames: Sequence[Observed]) -> Coarsening:
     """Curves of a series; where a frame has no whole particle, its mean is not a number."""
-    number = np.array([len(p) for p in frames])
+    number = np.array([len(p.x) for p in frames])
     mean, error, volume = np.full((3, len(frames)), np.nan)
     for k, particles in enumerate(frames):
         d = particles.diameter_px[~particles.border]
@@ -76,6 +106,32 @@ def coarsening(frames: Sequence[Particles]) -> Coarsening:
             mean[k] = d.mean()
             error[k] = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.nan
     return Coarsening(number, mean, error, volume)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A followed series: ``tracks``, the curves over its frames, and the size of a pixel [nm] where it is known."""
+
+    tracks: Tracks
+    curves: Coarsening
+    pixel_nm: float | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Plain values for JSON: tracks in all, those on every frame, and those that end before the last frame."""
+        frames = len(self.curves.number)
+        seen = np.bincount(self.tracks.track)
+        last = np.zeros(len(seen), dtype=np.int64)
+        np.maximum.at(last, self.tracks.track, self.tracks.frame)
+        gone = int((last < frames - 1).sum())
+        return {"frames": frames, "tracks": len(seen), "on_every_frame": int((seen == frames).sum()), "gone": gone}
+
+    def sentence(self) -> str:
+        """The same in words."""
+        s = self.summary()
+        return (
+            f"{s['frames']} frames: {s['tracks']} particles followed, {s['on_every_frame']} of them on every frame, "
+            f"{s['gone']} gone before the last"
+        )
 
 
 def _spacing(places: list[np.ndarray]) -> float:

@@ -34,7 +34,15 @@ class TrainingImage:
 def training_conditions(size: int) -> Conditions:
     """Conditions of the training set for images of ``size`` x ``size`` pixels."""
     return Conditions(
-        size=(size, size), diameter_px=(4.5, 36.0), covered=(0.03, 0.3), contrast=(0.15, 2.5), touching=(0.0, 0.45)
+        size=(size, size),
+        diameter_px=(4.5, 36.0),
+        spread=(0.12, 0.65),
+        covered=(0.03, 0.3),
+        contrast=(0.08, 2.5),
+        touching=(0.0, 0.45),
+        blur_px=(0.3, 2.2),
+        grown=(1.8, 5.0),
+        heaped=(0.0, 0.9),
     )
 
 
@@ -50,6 +58,11 @@ def training_image(seed: int, index: int, size: int = 192) -> TrainingImage:
     sizes = np.concatenate([[0], made.particles.diameters()]).astype(np.float32)[label]
     faint = np.concatenate([[False], made.signal_to_noise < SEEN])[label]
     return TrainingImage(image, made.drawing.coverage, made.drawing.depth, sizes, np.where(faint, np.float32(0), 1))
+
+
+def recorded_image(made: ParticleImage, seed: int, index: int) -> np.ndarray:
+    """Image ``index`` of the set of ``seed`` as programs keep it, see :func:`recorded`."""
+    return recorded(made, generator(seed, index, _RECORDING))
 
 
 def recorded(made: ParticleImage, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What a network looks at: its kernels, activations, attributions, receptive field and feature space."""
