@@ -33,6 +33,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.filterwarnings("default:.*left out")
 def test_a_network_trained_on_a_folder_segments_it_with_maps(capsys):
     arguments = ["train", "graphene-unet", "--data", "data", "--set", "data.session=9", *SMALL, "-o", "run"]
     assert main([*arguments, "--json"]) == 0
@@ -52,7 +53,9 @@ def test_a_network_trained_on_a_folder_segments_it_with_maps(capsys):
     assert main(["segment", "data", "-o", "data", "--maps", *use]) == 0
     capsys.readouterr()
     assert main(["segment", "data", "-o", "again", *use]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 4
+    assert "left out 2014_0000_0_mask.png" in said.err
 
 
 def test_a_filter_has_no_uncertainty_to_write():
