@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,7 +79,8 @@ def test_a_scan_is_an_image_with_its_scale(samples, tmp_path):
     assert settings["name"] == "s"
     assert settings["scale"][-3:] == (1.0, 4.0, 4.0)  # keV, nm, nm
     assert settings["translate"][-3:] == (5.0, 0.0, 0.0)
-    assert len(settings["scale"]) == len(settings["translate"]) == data.ndim
+    assert settings["units"][-3:] == ("keV", "nm", "nm")
+    assert [len(settings[key]) for key in ("scale", "translate", "units", "axis_labels")] == [data.ndim] * 4
     low, high = settings["contrast_limits"]
     assert data.min() <= low < high <= data.max()
     (written,) = plugin.write_layer(str(tmp_path / "t.h5"), data, settings)
@@ -105,7 +106,8 @@ def test_a_reconstruction_is_layers_and_back(samples, tmp_path):
     assert names[:4] == ["r Au [nm]", "r Al [nm]", "r Au sd [nm]", "r Al sd [nm]"]
     assert [settings["name"] for _, settings, _ in layers if settings.get("visible", True)] == names[:2]
     for data, settings, kind in layers:
-        assert len(settings["scale"]) == data.ndim
+        assert [len(settings[key]) for key in ("scale", "units", "axis_labels")] == [data.ndim] * 3
+        assert settings["units"][-2:] == ("nm", "nm")
         assert settings["scale"][-2:] == (4.0, 4.0)
         assert kind == ("labels" if "volume" in settings["name"] or "status" in settings["name"] else "image")
     volume = next(settings for _, settings, _ in layers if "volume" in settings["name"])
@@ -121,10 +123,25 @@ def test_what_is_no_file_of_ours_is_left_to_others(tmp_path):
         assert plugin.get_reader(str(tmp_path / name)) is None
 
 
+def test_the_widget_computes_in_the_background(monkeypatch):
+    threading = ModuleType("napari.qt.threading")
+    threading.create_worker = lambda run, *words, **how: (run(*words), how)
+    for name, module in (("napari", None), ("napari.qt", None), ("napari.qt.threading", threading)):
+        monkeypatch.setitem(sys.modules, name, module or ModuleType(name))
+    layers, how = plugin.reconstruct_in_background(layer_of(scan_of_pads()), "likelihood", 2.0)
+    assert how["_start_thread"]
+    assert how["_progress"] == {"desc": "likelihood of s"}
+    assert layers[0][1]["name"] == "s likelihood Au [nm]"
+
+
+def layer_of(scan):
+    """What napari hands to a widget, as far as that looks at it."""
+    data, settings, _ = plugin.layer_of_scan(scan, "s")
+    return SimpleNamespace(data=data, name="s", scale=np.array(settings["scale"]), metadata=settings["metadata"])
+
+
 def test_the_widget_reconstructs_the_layer():
-    data, settings, _ = plugin.layer_of_scan(replace(scan_of_pads(), pixel_nm=8.0), "s")
-    layer = SimpleNamespace(data=data, name="s", scale=np.array(settings["scale"]), metadata=settings["metadata"])
-    layers = plugin.reconstruct_layer(layer, "likelihood", noise_percent=2.0)
+    layers = plugin.reconstruct_layer(layer_of(replace(scan_of_pads(), pixel_nm=8.0)), "likelihood", noise_percent=2.0)
     expected = microtomo.reconstruct(scan_of_pads(), "likelihood", noise=0.02)
     assert layers[0][1]["name"] == "s likelihood Au [nm]"
     assert np.array_equal(layers[0][0], expected.thickness[0])

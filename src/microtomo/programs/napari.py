@@ -4,8 +4,6 @@ napari finds it by the entry point ``napari.manifest`` and ``napari.yaml``. Noth
 are tuples (data, settings, type). What a layer is of stands in its metadata under ``microtomo``.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +27,7 @@ from microtomo.simulate.structures import make_structure
 
 if TYPE_CHECKING:
     import napari.layers
+    import napari.qt.threading
     import napari.types
 
 LayerTuple: TypeAlias = tuple[Any, dict[str, Any], str]
@@ -86,6 +85,8 @@ def layer_of_scan(scan: Scan, name: str) -> LayerTuple:
         "name": name,
         "scale": (*ones, float(axis.get("scale", 1.0)), scan.pixel_nm, scan.pixel_nm),
         "translate": (*(0.0 * one for one in ones), float(axis.get("offset", 0.0)), 0.0, 0.0),
+        "axis_labels": (*("sample" for _ in ones), "energy", "y", "x"),
+        "units": (*("pixel" for _ in ones), "keV" if "scale" in axis else "pixel", "nm", "nm"),
         "contrast_limits": (float(low), float(max(high, low + 1e-6))),
         "metadata": {NODE: facts},
     }
@@ -126,10 +127,15 @@ def layers_of_reconstruction(rec: Reconstruction, name: str) -> list[LayerTuple]
         **{key: getattr(rec, key) for key in ("method", "forward", "noise", "voxel_nm", "pixel_nm", "seconds")},
     }  # fmt: skip
     leading = (1.0,) * (rec.thickness.ndim - 3)
-    plane = (*leading, rec.pixel_nm, rec.pixel_nm)
+    samples = ("sample",) * len(leading)
+    axes = {
+        "scale": (*leading, rec.pixel_nm, rec.pixel_nm),
+        "units": (*("pixel" for _ in leading), "nm", "nm"),
+        "axis_labels": (*samples, "y", "x"),
+    }
 
     def layer(what: str, values: np.ndarray, kind: str, title: str, **more: Any) -> LayerTuple:
-        said = {"name": f"{name} {title}", "scale": plane, "metadata": {NODE: {**facts, "is": what}}}
+        said = {"name": f"{name} {title}", "metadata": {NODE: {**facts, "is": what}}, **axes}
         return values, {**said, **more}, kind
 
     thickness, uncertainty = to_numpy(rec.thickness), to_numpy(rec.uncertainty)
@@ -144,7 +150,12 @@ def layers_of_reconstruction(rec: Reconstruction, name: str) -> list[LayerTuple]
     layers.append(layer("chi_square 0", to_numpy(rec.chi_square), "image", "chi-square", **hidden))
     if rec.rejected is not None:
         layers.append(layer("rejected 0", to_numpy(rec.rejected), "image", "rejected energies", **hidden))
-    deep = {"scale": (*leading, rec.voxel_nm, rec.pixel_nm, rec.pixel_nm), **hidden}
+    deep = {
+        "scale": (*leading, rec.voxel_nm, rec.pixel_nm, rec.pixel_nm),
+        "units": (*("pixel" for _ in leading), "nm", "nm", "nm"),
+        "axis_labels": (*samples, "z", "y", "x"),
+        **hidden,
+    }
     layers.append(layer("volume 0", to_numpy(rec.volume), "labels", "volume", **deep))
     words = {"features": {"status": [s.name.lower().replace("_", " ") for s in Status]}, **hidden}
     layers.append(layer("status 0", to_numpy(rec.status), "labels", "status", **words))
@@ -196,13 +207,15 @@ def _methods(_: Any = None) -> list[str]:
     return [method.name for method in list_methods(input="scan")]
 
 
+Methods: TypeAlias = Annotated[str, {"choices": _methods}]
+NoisePercent: TypeAlias = Annotated[float, {"min": 0.0, "max": 50.0, "label": "noise [%], 0: estimate"}]
+VoxelNm: TypeAlias = Annotated[float, {"min": 0.1, "max": 1000.0, "label": "voxel [nm]"}]
+
+
 def reconstruct_layer(
-    scan: napari.layers.Image,
-    method: Annotated[str, {"choices": _methods}] = "map",
-    noise_percent: Annotated[float, {"min": 0.0, "max": 50.0, "label": "noise [%], 0: estimate"}] = 0.0,
-    voxel_nm: Annotated[float, {"min": 0.1, "max": 1000.0, "label": "voxel [nm]"}] = 10.0,
-) -> list[napari.types.LayerDataTuple]:
-    """Layers of the reconstruction of a scan's layer, for the dock widget that napari makes of this signature.
+    scan: "napari.layers.Image", method: Methods = "map", noise_percent: NoisePercent = 0.0, voxel_nm: VoxelNm = 10.0
+) -> list[LayerTuple]:
+    """Layers of the reconstruction of a scan's layer.
 
     Raises MicrotomoError for a layer that is no scan, and as :func:`microtomo.reconstruct`.
     """
@@ -210,6 +223,18 @@ def reconstruct_layer(
     noise = noise_percent / 100 if noise_percent > 0 else None
     rec = reconstruct(scan_of_layer(scan.data, settings), method, noise=noise, voxel_nm=voxel_nm)
     return layers_of_reconstruction(rec, f"{scan.name} {method}")
+
+
+def reconstruct_in_background(
+    scan: "napari.layers.Image", method: Methods = "map", noise_percent: NoisePercent = 0.0, voxel_nm: VoxelNm = 10.0
+) -> "napari.qt.threading.FunctionWorker[list[napari.types.LayerDataTuple]]":
+    """The same in a thread, with napari's sign of activity: napari makes the dock widget of this signature."""
+    from napari.qt.threading import create_worker
+
+    progress = {"desc": f"{method} of {scan.name}"}
+    return create_worker(
+        reconstruct_layer, scan, method, noise_percent, voxel_nm, _start_thread=True, _progress=progress
+    )
 
 
 def sample_scan() -> list[LayerTuple]:
