@@ -66,7 +66,11 @@ def blocks(page):
 
 def only_parsed(words):
     verb = words[1]
-    return words[0] == "ssh" or verb in ("view", "reproduce", "demo", "calibrate") or "--all" in words
+    return (
+        words[0] == "ssh"
+        or verb in ("view", "reproduce", "demo", "calibrate")
+        or not {"--all", "--tracks"}.isdisjoint(words)
+    )
 
 
 def parse(words):

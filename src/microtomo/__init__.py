@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from microtomo.acquisition.importing import import_stack
     from microtomo.errors import MicrotomoError
+    from microtomo.inverse.calibration import calibrate
     from microtomo.inverse.evaluation import evaluate
     from microtomo.inverse.reconstruct import reconstruct
     from microtomo.io.reconstructions import read_reconstruction, write_reconstruction
@@ -36,6 +37,7 @@ __all__ = [
     "Status",
     "__version__",
     "backscatter",
+    "calibrate",
     "evaluate",
     "import_stack",
     "list_methods",
@@ -59,6 +61,7 @@ __all__ = [
 _HOMES = {
     "acquisition.importing": ("import_stack",),
     "errors": ("MicrotomoError",),
+    "inverse.calibration": ("calibrate",),
     "inverse.evaluation": ("evaluate",),
     "inverse.reconstruct": ("reconstruct",),
     "io.reconstructions": ("read_reconstruction", "write_reconstruction"),

@@ -131,7 +131,7 @@ def test_code_beside_the_data_does_not_run(tmp_path, command, words):
         (["reconstruct", "scan.h5", "-o", "a.h5", "--set", "jump=abc"], "option jump='abc' of method map"),
         (["reconstruct", "scan.h5", "-o", "a.h5", "--set", "jump=[[1]]"], "option jump=[[1]] of method map"),
         (["segment", "image.tif", "-o", "a.png", "--method", "bragg", "--set", "window_px=[1]"], "bragg"),
-        (["expand", "odd.npz", "-o", "a.tif"], "odd.npz: is no compressed micrograph"),
+        (["expand", "odd.npz", "-o", "a.tif"], "odd.npz: is no .npz archive or cut off"),
     ],
 )
 def test_wrong_values_and_odd_files_are_named(tmp_path, monkeypatch, capsys, words, told):

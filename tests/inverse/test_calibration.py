@@ -6,7 +6,7 @@ import torch
 
 from microtomo.detectors import StackDetector
 from microtomo.errors import MicrotomoError
-from microtomo.inverse.calibration import Calibration, calibrate
+from microtomo.inverse.calibration import Calibration, fit_standards
 from microtomo.inverse.standards import standards_from_maps, standards_from_table
 from microtomo.materials import load_stack, make_stack
 from microtomo.physics.backscatter_detector import BackscatterDetector
@@ -37,7 +37,7 @@ def recorded(films, seed, gain=1.0):
 
 
 def calibrated(films, seed, **settings) -> Calibration:
-    return calibrate(standards_from_maps(*recorded(films, seed)), STACK, **{"fit": FIT, **settings})
+    return fit_standards(standards_from_maps(*recorded(films, seed)), STACK, **{"fit": FIT, **settings})
 
 
 def test_derivatives_are_those_of_the_signal():
@@ -100,18 +100,20 @@ def test_one_standard_says_what_it_cannot_tell():
 
 def test_gain_is_found_where_bare_substrate_shows_it():
     scan, known = recorded((0.0, 12.0), 2, gain=1.08)
-    found = calibrate(standards_from_maps(scan, known), STACK, fit=("gain",), response="counts", doubt=False)
+    found = fit_standards(standards_from_maps(scan, known), STACK, fit=("gain",), response="counts", doubt=False)
     gain = [p for p in found.parameters if p.name.startswith("gain")]
     assert len(gain) == len(ENERGIES) == len(found.stack.detector.gain)
     bare = scan.data[..., :SIDE]
     standards = standards_from_maps(Scan(bare, ENERGIES, stack=STACK), known[..., :SIDE])
-    alone = calibrate(standards, STACK, fit=("gain",), response="counts")
+    alone = fit_standards(standards, STACK, fit=("gain",), response="counts")
     np.testing.assert_allclose(alone.stack.detector.gain, bare.mean((1, 2)), rtol=1e-3)
 
 
 def test_a_wrong_thickness_is_noticed_and_widens_the_error_bars():
     scan, known = recorded((4.0, 16.0), 3)
-    found = calibrate(standards_from_maps(scan, known[..., ::-1] + 1.0), STACK, fit=FIT, response="energy", doubt=False)
+    found = fit_standards(
+        standards_from_maps(scan, known[..., ::-1] + 1.0), STACK, fit=FIT, response="energy", doubt=False
+    )
     assert any("do not follow the model" in note for note in found.notes)
 
 
@@ -163,10 +165,10 @@ def test_a_table_that_cannot_be_understood_is_told_in_a_sentence(tmp_path, text,
 def test_impossible_settings_are_told_in_a_sentence(settings, said):
     standards = standards_from_maps(Scan(np.ones((8, 9, 9)), ENERGIES, stack=STACK), np.ones((1, 9, 9)))
     with pytest.raises(MicrotomoError, match=said):
-        calibrate(standards, STACK, **settings)
+        fit_standards(standards, STACK, **settings)
 
 
 def test_bare_substrate_alone_is_refused():
     standards = standards_from_maps(Scan(np.ones((8, 9, 9)), ENERGIES, stack=STACK), np.zeros((1, 9, 9)))
     with pytest.raises(MicrotomoError, match="add a film of known thickness"):
-        calibrate(standards, STACK)
+        fit_standards(standards, STACK)

@@ -208,7 +208,7 @@ def test_a_signal_that_is_not_normalised_is_refused_with_the_way_out(factor, for
 
 def test_whole_counts_are_refused_too():
     counts = (recorded().data * 900).astype(np.uint16)
-    with pytest.raises(MicrotomoError, match="is not normalised"):
+    with pytest.raises(MicrotomoError, match="looks like raw counts"):
         reconstruct(counts)
 
 

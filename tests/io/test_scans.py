@@ -149,7 +149,7 @@ def test_the_layout_is_the_documented_one(tmp_path):
         assert file["entry/volume/data"].dtype == np.uint8
         assert file["entry/thickness/data"].attrs["units"] == "nm"
         status = file["entry/fit/status"]
-        assert list(status.attrs["names"]) == ["ok", "poor_fit", "out_of_range", "not_converged", "masked"]
+        assert list(status.attrs["names"]) == ["ok", "poor_fit", "out_of_range", "not_converged", "masked", "rejected"]
         assert "raise max_nm" in status.attrs["meanings"][2]
 
 

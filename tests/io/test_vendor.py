@@ -13,6 +13,7 @@ from making import make_scan
 from microtomo.errors import MicrotomoError
 from microtomo.io.recorded import read_frames
 from microtomo.io.scans import write_scan
+from microtomo.io.vendor import read_vendor
 
 IMAGES = np.random.default_rng(0).integers(1000, 60000, (3, 12, 14)).astype(np.uint16)
 
@@ -226,3 +227,11 @@ def test_what_cannot_be_read_is_told(tmp_path, name, told):
 def test_an_empty_folder_is_told(tmp_path):
     with pytest.raises(MicrotomoError, match="has no images in it that can be read"):
         read_frames([tmp_path])
+
+
+def test_an_mrc_file_that_declares_more_than_it_has_is_refused_at_once(tmp_path):
+    header = np.zeros(256, "<i4")
+    header[:4] = 0x02640010, 12, 1, 1  # 40 million columns: its reader would count through them for minutes
+    (tmp_path / "image.mrc").write_bytes(header.tobytes() + bytes(384))
+    with pytest.raises(MicrotomoError, match=r"image\.mrc: declares more pixels than it holds"):
+        read_vendor(tmp_path / "image.mrc", "mrc")

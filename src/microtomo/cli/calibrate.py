@@ -67,7 +67,7 @@ def calibrate(
     annulus = {} if exit_angles is None else {"exit_angles_deg": _angles(exit_angles)}
 
     from microtomo.cli.progress import progress
-    from microtomo.inverse.calibration import calibrate_file
+    from microtomo.inverse import calibration
     from microtomo.io.atomic import check_output
     from microtomo.io.stacks import write_stack
 
@@ -77,7 +77,7 @@ def calibrate(
             new_file(path, force)
     names = [part.strip() for part in fit.split(",") if part.strip()]
     with progress(unit="solutions") as show:
-        found = calibrate_file(
+        found = calibration.calibrate(
             scan, known, stack=stack, mask=mask, energies_kev=kev, substrate=region, noise=noise, detector=annulus,
             fit=names, response=response, progress=lambda solutions: show(solutions, "fitting"),
         )  # fmt: skip

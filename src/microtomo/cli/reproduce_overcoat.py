@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from microtomo.cli.progress import progress, resumable
+from microtomo.cli.say import say
 
 
 def overcoat(
@@ -40,8 +41,8 @@ def overcoat(
             output, chosen, workers or default_workers(), lambda done, total, label: show(done, label, total)
         )
     if as_json:
-        typer.echo(json.dumps({"page": str(done.page), "computed": done.computed, "worse": done.worse}))
+        say(json.dumps({"page": str(done.page), "computed": done.computed, "worse": done.worse}))
         return
-    typer.echo(done.page)
+    say(done.page)
     worse = "; ".join(done.worse) if done.worse else "none"
-    typer.echo(f"{done.computed} results computed. Worse than the published figures: {worse}", err=True)
+    say(f"{done.computed} results computed. Worse than the published figures: {worse}", err=True)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from microtomo.cli.progress import progress, resumable
+from microtomo.cli.say import say
 
 
 def robustness(
@@ -39,10 +40,10 @@ def robustness(
             output, chosen, workers or default_workers(), lambda done, total, label: show(done, label, total)
         )
     if as_json:
-        typer.echo(json.dumps({**asdict(done), "page": str(done.page)}))
+        say(json.dumps({**asdict(done), "page": str(done.page)}))
         return
-    typer.echo(done.page)
-    typer.echo(
+    say(done.page)
+    say(
         f"{done.computed} scans computed; faults mended or doubted: {done.caught} of {done.faulty}; right scans that "
         f"were: {done.false_alarms} of {done.right}",
         err=True,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from microtomo.cli.say import say
+
 if TYPE_CHECKING:
     from microtomo.io.verification import Verdict
 
@@ -40,11 +42,11 @@ def verify(
         damaged += verdict.state == "damaged"
         unsealed += verdict.state == "unsealed"
         if as_json:
-            typer.echo(json.dumps({"file": str(verdict.file), "state": verdict.state, "reason": verdict.reason}))
+            say(json.dumps({"file": str(verdict.file), "state": verdict.state, "reason": verdict.reason}))
         elif verdict.state != "intact":
-            typer.echo(f"{verdict.state}: {verdict.file}: {verdict.reason}")
-    typer.echo(f"{len(files) - damaged - unsealed} of {len(files)} files are as they were written", err=as_json)
+            say(f"{verdict.state}: {verdict.file}: {verdict.reason}")
+    say(f"{len(files) - damaged - unsealed} of {len(files)} files are as they were written", err=as_json)
     if unsealed:
-        typer.echo(f"note: {unsealed} have no checksum and were read instead", err=True)
+        say(f"note: {unsealed} have no checksum and were read instead", err=True)
     if damaged:
         raise typer.Exit(1)

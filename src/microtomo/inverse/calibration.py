@@ -64,7 +64,7 @@ class Calibration:
     notes: tuple[str, ...]
 
 
-def calibrate(
+def fit_standards(
     standards: Standards,
     stack: Stack,
     *,
@@ -215,7 +215,7 @@ def _notes(parameters: Sequence[Parameter], covariance: np.ndarray) -> list[str]
     return notes
 
 
-def calibrate_file(
+def calibrate(
     scan: str | Path,
     known: str | Path,
     *,
@@ -230,9 +230,9 @@ def calibrate_file(
     """Calibrate with a scan and the known thickness from files.
 
     ``known`` and ``mask`` are as :func:`read_standards` takes them; ``substrate`` are rows and columns to normalise to;
-    ``detector`` are known values, such as exit angles; ``settings`` those of :func:`calibrate`.
+    ``detector`` are known values, such as exit angles; ``settings`` those of :func:`fit_standards`.
 
-    Raises MicrotomoError as :func:`calibrate`, and for files that cannot be read.
+    Raises MicrotomoError as :func:`fit_standards`, and for files that cannot be read.
     """
     measured = read_scan(scan, energies_kev, stack=None if stack is None else load_stack(stack))
     measured = measured if substrate is None else measured.normalised(*substrate)
@@ -241,4 +241,4 @@ def calibrate_file(
         before = (chosen.detector or StackDetector()).model_dump()
         chosen = make_stack({**dict(chosen), "detector": {**before, **detector}}, str(scan))
     standards = read_standards(replace(measured, stack=chosen), known, mask, noise)
-    return calibrate(standards, chosen, **settings)
+    return fit_standards(standards, chosen, **settings)

@@ -19,6 +19,7 @@ _SHARE = 1 / 3  # of a spectrum: with more odd values the whole pixel is
 _DARKEST = 0.05  # signal below which a logarithm says nothing
 _RANGE = 5.0  # standard deviations outside all that the stack can give, at half of the energies
 _LONELY, _AROUND = 0.3, 5  # share of odd pixels among those around, and pixels a side: more of them are a thing
+_ODD_TOO = 2  # of the eight neighbours: so many less one may be odd as well
 _POOR = 6.0  # standard deviations of chi-square
 _MOST = 0.2  # of the values: a scan with more has another fault
 _REACHES = (1, 2, 4)  # pixels that a substitute may come from
@@ -112,7 +113,8 @@ def _isolated_and_poor(signal: Tensor, forward: ForwardModel, noise: float) -> T
         for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx
     ])  # fmt: skip
     limit = _ODD * noise / (e / 3) ** 0.5
-    apart = ((thirds > around.amax(0) * (1 + limit)) | (thirds < around.amin(0) * (1 - limit))).any(0)
+    ordered = around.sort(0).values
+    apart = ((thirds > ordered[-_ODD_TOO] * (1 + limit)) | (thirds < ordered[_ODD_TOO - 1] * (1 - limit))).any(0)
     pixels = torch.nonzero(apart.flatten())[:, 0]
     poor = torch.zeros_like(apart).flatten()
     if len(pixels):

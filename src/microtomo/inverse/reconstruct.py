@@ -141,7 +141,7 @@ def reconstruct(
         pixel_nm=scan.pixel_nm,
         seconds=seconds,
         history={**scan.history, **({"options": options} if options else {}), **done.history},
-        rejected=shaped(screened.rejected),
+        rejected=shaped(screened.rejected, 0),
         verdicts=verdicts,
     )
 

@@ -122,6 +122,8 @@ def inner_pixels(thickness: np.ndarray, problem: Problem) -> np.ndarray:
 def _directions(depth: np.ndarray, problem: Problem, energies: int) -> tuple[np.ndarray, np.ndarray]:
     """Directions (g, l, e), orthonormal, in which thicknesses (g, l) [nm] of present layers move a spectrum, and the
     energies left (g,)."""
+    if not len(depth):
+        return np.zeros((0, depth.shape[1], energies)), np.zeros(0)
     flat = torch.from_numpy(depth.T.astype(np.float32))
     signal = problem.forward.response(flat)
     along = slopes(flat, problem.forward, signal).double().numpy() * np.asarray(problem.stack.max_nm)[:, None, None]

@@ -48,8 +48,8 @@ class Status(StrEnum):
 class Round:
     """An estimate (of a batch of one), and its levels as they were fitted through the spread.
 
-    ``cost`` is the misfit in nats, ``chi_square`` the mean squared residual over that of the noise; ``on_levels`` says
-    whether thickness is on levels, or continuous.
+    ``cost`` is the misfit in nats, ``chi_square`` the mean squared residual over that of the noise; ``held`` (l, y, x)
+    [nm] is on the levels that the next round may keep; ``on_levels`` says whether thickness is, or is continuous.
     """
 
     estimate: Estimate
@@ -57,6 +57,7 @@ class Round:
     cost: float
     chi_square: float
     surroundings: Surroundings
+    held: np.ndarray
     on_levels: bool
 
     @property
@@ -88,11 +89,10 @@ class Rounds:
         best = last = self._first()
         settled = False
         for turn in range(1, _ROUNDS):
-            source = last if last.on_levels else best
-            search = turn % _SEARCH_EVERY == 0 or not source.on_levels
-            trial = self.round(source.surroundings, source.width, None if search else source.thickness)
+            trial = self.round(last.surroundings, last.width, last.held if turn % _SEARCH_EVERY else None)
             settled = abs(trial.cost - best.cost) < _SETTLED
-            last, best = trial, trial if trial.cost < best.cost else best
+            best = trial if trial.cost < best.cost else best
+            last = trial if trial.on_levels or not best.on_levels else best
             if settled:
                 break
         if best.chi_square > _EXPLAINED:
@@ -122,17 +122,20 @@ class Rounds:
         fitted = self._fit(thickness, width, free_width=self._free)
         levels = fitted is not None
         if fitted is None:
-            fitted = self._evened(thickness, width)
+            held, fitted = self._evened(thickness, width)
+        else:
+            held = fitted.thickness
         given = self._around(fitted.thickness, fitted.width)
         residual = (self._observed / given.signal(given.estimate) - 1) / self._noise
         price = fitted.thickness.size / _FIELD_PIXELS
         if levels:
             price = _LEVEL_PRICE * sum(len(np.unique(layer)) for layer in fitted.thickness)
         cost = float((residual**2).sum()) / 2 + price
-        return Round(estimate, fitted, cost, float((residual**2).mean()), given, levels)
+        return Round(estimate, fitted, cost, float((residual**2).mean()), given, held, levels)
 
-    def _evened(self, thickness: np.ndarray, width: float) -> Levels:
-        """The fit of continuous thickness: shifts that even levels ask for, linear between them."""
+    def _evened(self, thickness: np.ndarray, width: float) -> tuple[np.ndarray, Levels]:
+        """Continuous thickness rounded to even levels that were then fitted, and its own fit: the shifts that these
+        ask for, linear between them."""
         steps = np.array(self._spread.stack.max_nm, dtype=np.float32)[:, None, None] / _EVEN
         even = np.where(thickness > 0, np.maximum(np.round(thickness / steps), 1) * steps, 0).astype(np.float32)
         fitted = self._fit(even, width, free_width=self._free)
@@ -142,7 +145,7 @@ class Rounds:
             levels, first = np.unique(before, return_index=True)
             shift = np.interp(layer, levels, after.ravel()[first] - levels)
             layer[:] = np.where(layer > 0, np.clip(layer + shift, 0, top), 0)
-        return replace(fitted, thickness=moved)
+        return fitted.thickness, replace(fitted, thickness=moved)
 
     def _around(self, thickness: np.ndarray, width: float) -> Surroundings:
         return Surroundings.of(self._widened(width), thickness)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from microtomo.errors import MicrotomoError, boundary, cause, naming
-from microtomo.inputs import check_memory
+from microtomo.inputs import check_input, check_memory
 from microtomo.io.guard import check_hdf5
 from microtomo.io.hdf5 import in_nm, load_filters, reading
 from microtomo.io.images import Frame
@@ -35,6 +36,8 @@ def read_vendor(path: Path, reader: str) -> list[Frame]:
         ) from None
     with naming(path):
         _load_filters(path)
+        if reader == "mrc":
+            _check_mrc(path)
         try:
             signals = module.file_reader(str(path), **({"select_type": "images"} if reader == "emd" else {}))
         except MicrotomoError:
@@ -66,6 +69,18 @@ def _load_filters(path: Path) -> None:
             load_filters(path, image)
         declared = sum(image.nbytes for image in images if image.dtype.kind in "fiu")
     check_memory(path, declared, path.stat().st_size)
+
+
+def _check_mrc(path: Path) -> None:
+    """Raise MicrotomoError where an MRC file declares more pixels than it can hold, which its reader counts through."""
+    with check_input(path).open("rb") as file:
+        header = file.read(12)
+    if len(header) < 12:
+        raise MicrotomoError("is empty or cut off: copy it anew")
+    # columns, rows and sections in either order of bytes; a pixel has half a byte at least
+    pixels = [math.prod(struct.unpack(f"{order}3i", header)) for order in "<>"]
+    if not any(0 < count <= 2 * path.stat().st_size for count in pixels):
+        raise MicrotomoError("declares more pixels than it holds, it is damaged or cut off: copy it anew")
 
 
 def _damaged(error: Exception) -> MicrotomoError:

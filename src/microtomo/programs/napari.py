@@ -150,14 +150,14 @@ def layers_of_reconstruction(rec: Reconstruction, name: str) -> list[LayerTuple]
     layers.append(layer("chi_square 0", to_numpy(rec.chi_square), "image", "chi-square", **hidden))
     if rec.rejected is not None:
         layers.append(layer("rejected 0", to_numpy(rec.rejected), "image", "rejected energies", **hidden))
-    deep = {
+    deep: dict[str, Any] = {
         "scale": (*leading, rec.voxel_nm, rec.pixel_nm, rec.pixel_nm),
         "units": (*("pixel" for _ in leading), "nm", "nm", "nm"),
         "axis_labels": (*samples, "z", "y", "x"),
         **hidden,
     }
     layers.append(layer("volume 0", to_numpy(rec.volume), "labels", "volume", **deep))
-    words = {"features": {"status": [s.name.lower().replace("_", " ") for s in Status]}, **hidden}
+    words: dict[str, Any] = {"features": {"status": [s.name.lower().replace("_", " ") for s in Status]}, **hidden}
     layers.append(layer("status 0", to_numpy(rec.status), "labels", "status", **words))
     return layers
 

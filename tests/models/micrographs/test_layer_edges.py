@@ -8,8 +8,8 @@ from microtomo.models.architectures import Shape, build_network
 from microtomo.models.micrographs.layer_edges import LayerEdges, refined
 from microtomo.models.weights import load_network, shipped_weights
 from microtomo.tem.layers.edge_profiles import EDGE_FEATURES, FEATURES
-from microtomo.tem.layers.measurement import segmented_layers
 from microtomo.tem.layers.synthetic import overcoat
+from microtomo.tem.layers.thickness import measure_layer
 from microtomo.tem.segmentation import Segmentation
 from microtomo.training.layer_edges import edge_loss
 
@@ -47,12 +47,11 @@ def test_the_weights_that_ship_put_edges_right_that_are_off():
     for index in range(4):
         sample = overcoat(11, index)
         low, high = sample.layer.distances(sample.image.shape)
-        wrong = 1 / (1 + np.exp(-2 * np.minimum(low + 2.0, high + 1.0)))  # 3 px too thick
+        wrong = 1 / (1 + np.exp(-2 * np.clip(np.minimum(low + 2.0, high + 1.0), -20, 20)))  # 3 px too thick
         given = Segmentation.of_mask(wrong > 0.5, wrong.astype(np.float32), "layer-unet")
         put_right = refined(sample.image, given)
         errors = [
-            segmented_layers(each, sample.pixel_nm)[0].mean - sample.mean_nm / sample.pixel_nm
-            for each in (given, put_right)
+            measure_layer(each.probability).mean - sample.mean_nm / sample.pixel_nm for each in (given, put_right)
         ]
         before.append(abs(errors[0]))
         after.append(abs(errors[1]))

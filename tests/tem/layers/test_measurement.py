@@ -1,9 +1,12 @@
 """The measurement of segmented images: sub-pixel edges after binning, several layers, the marks of the picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from microtomo.tem.layers.measurement import caption, levels, measure_thickness
+from microtomo.tem.layers.edge_profiles import EdgeErrors
+from microtomo.tem.layers.measurement import caption, levels, measure_thickness, segmented_layers
 from microtomo.tem.layers.thickness import measure_layer
 from microtomo.tem.segmentation import Segmentation, enlarged
 
@@ -66,3 +69,21 @@ def test_captions_have_mean_deviation_and_interval_or_say_why_not():
     assert "SD 0.0" in caption(answer)
     assert caption(measure_layer(np.zeros((99, 99), bool), 0.1)).startswith("empty: no thickness. No layer was found")
     assert "no scale" in caption(measure_layer(covered(20)))
+
+
+def test_a_layer_beside_much_that_may_be_one_too_gives_no_number():
+    sure = covered(12, middle=40)
+    for share, status in ((0.1, "ok"), (0.4, "not one layer")):
+        both = np.maximum(sure, np.float32(share) * covered(30, middle=90))
+        (answer,) = segmented_layers(segmentation(both), 0.1)
+        assert str(answer.status) == status
+
+
+def test_edges_that_are_not_known_give_no_number_and_a_wider_interval_before():
+    found, half = covered(20), []
+    for error in (0.1, 0.4, 2.0):
+        given = replace(segmentation(found), details=EdgeErrors((error,)))
+        (answer,) = segmented_layers(given, 0.1)
+        half.append(0.5 * (answer.high_95 - answer.low_95))
+        assert str(answer.status) == ("unsure" if error > 1 else "ok")
+    assert 3 * half[0] < half[1]

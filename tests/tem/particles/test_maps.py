@@ -8,6 +8,7 @@ from microtomo.models.micrographs.particle_unet import ParticleUNet, prepared, v
 from microtomo.tem.particles import maps as module
 from microtomo.tem.particles.loss import particle_loss
 from microtomo.tem.particles.maps import particle_maps
+from microtomo.tem.particles.outputs import MIDDLE_SIZE, SIZE
 from microtomo.tem.particles.training_images import training_image
 
 
@@ -90,3 +91,25 @@ def test_the_loss_is_least_where_outputs_are_the_targets() -> None:
         wrong = right.clone()
         wrong[:, k] += 1
         assert particle_loss(wrong, cover, depth, size, weight) > particle_loss(right, cover, depth, size, weight)
+
+
+def test_enlarged_noise_is_not_taken_for_particles() -> None:
+    class Specks(torch.nn.Module):
+        """Sees hardly anything in an image as it is, and specks all over an enlarged one."""
+
+        step = 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            output = torch.full((len(image), 4, *image.shape[-2:]), -6.0)
+            few = image.shape[-1] < 200
+            step = 40 if few else 4
+            output[:, :2, ::step, ::step] = 3.0
+            output[:, SIZE] = np.log2(4) - MIDDLE_SIZE
+            return output
+
+    noise = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    assert particle_maps(Specks(), noise, bright=True).zoom == 1

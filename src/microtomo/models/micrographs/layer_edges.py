@@ -20,6 +20,9 @@ from microtomo.tem.segmentation import Segmentation
 
 NAME = "layer-edges"
 
+_CALIBRATION = 1.75
+"""Standard error of a thickness over that of its edges as the members say it: with it the 95 % intervals of 178 images
+of seed 900, for validation, (``benchmarks/layers.py``) hold 96 % of the layers, with 1.5 94 % and with 2 97 %."""
 _ROUNDS = 2  # of profile and shift, of the whole edges and then of pieces of them
 _PIECE, _STEP = 40, 20  # lines of a piece of an edge, and from one piece to the next
 _LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE = -6.0, 6.0  # of an edge's place: deviations from 0.05 to 20 px can be said
@@ -86,7 +89,7 @@ def refined(image: np.ndarray, segmentation: Segmentation) -> Segmentation:
         shift, error = network.shifts(profile_features(image, lines, used))
         lines = _widened(lines, shift[0], shift[1])
         levels = moved(levels, answer.lines, used, answer.lines.low - lines.low, lines.high - answer.lines.high)
-        errors.append(float(np.hypot(*error)))
+        errors.append(_CALIBRATION * float(np.hypot(*error)))
     probabilities = np.stack([1 - levels, levels])
     labels = (levels > 0.5).astype(np.uint8)
     return replace(segmentation, labels=labels, probabilities=probabilities, details=EdgeErrors(tuple(errors)))

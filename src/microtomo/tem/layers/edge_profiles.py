@@ -24,6 +24,7 @@ FEATURES = 2 * EDGE_FEATURES + 2
 
 _THINNEST_PX = 1.0  # layer whose profiles are taken
 _LEAST_SPREAD = 1e-6  # of a profile: an image without any contrast has none
+_MOST = 10.0  # deviations that a feature may be: a few in a thousand are more, where an image has hardly any contrast
 _USUAL_LOG_PX = 2.5  # logarithm of a usual thickness: 12 px
 _USUAL_LOG_LINES = 4.5  # and of a usual number of lines: 90
 
@@ -57,7 +58,7 @@ def profile_features(image: np.ndarray, lines: Lines, used: np.ndarray) -> np.nd
     middle, spread = float(shown.mean()), max(float(shown.std()), _LEAST_SPREAD)
     columns = [column for mean, rms in parts for column in ((mean - middle) / spread, rms[len(FINE_PX) :] / spread)]
     size = [np.log(thickness) - _USUAL_LOG_PX, np.log(np.count_nonzero(used)) - _USUAL_LOG_LINES]
-    return np.concatenate([*columns, size]).astype(np.float32)
+    return np.asarray(np.clip(np.concatenate([*columns, size]), -_MOST, _MOST), dtype=np.float32)
 
 
 def moved(levels: np.ndarray, lines: Lines, used: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -85,7 +86,7 @@ def moved(levels: np.ndarray, lines: Lines, used: np.ndarray, low: np.ndarray, h
     out = levels.astype(np.float32).ravel().copy()
     at = source.astype(np.float32)
     out[near] = sampled(np.ascontiguousarray(levels, dtype=np.float32), at[None, :, 0], at[None, :, 1])[0]
-    return out.reshape(levels.shape)
+    return np.clip(out.reshape(levels.shape), 0, 1)  # interpolation rounds
 
 
 def _moments(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,8 +15,8 @@ VALLEY = 0.8
 LEAST_DEPTH = 0.2
 """Depth that a particle must reach at its centre."""
 
-LEAST_COVER = 0.5
-"""Coverage that a particle must reach at its centre."""
+LEAST_COVER = 0.4
+"""Coverage that a particle must reach at its centre (detection F1 of 30 validation images: .529 at .5, .539 here)."""
 
 EDGE = 0.1
 """Coverage down to which pixels count towards the particle that they border on."""
