@@ -142,7 +142,7 @@ def layers_of_reconstruction(rec: Reconstruction, name: str) -> list[LayerTuple]
     hidden = {"visible": False}
     layers = []
     for k, (symbol, most) in enumerate(zip(rec.stack.symbols, rec.stack.max_nm, strict=True)):
-        one = {"colormap": "viridis", "contrast_limits": (0.0, float(most))}
+        one: dict[str, Any] = {"colormap": "viridis", "contrast_limits": (0.0, float(most))}
         layers.append(layer(f"thickness {k}", thickness[..., k, :, :], "image", f"{symbol} [nm]", **one))
     for k, symbol in enumerate(rec.stack.symbols):
         one = {"colormap": "magma", **hidden}
