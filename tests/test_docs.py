@@ -128,15 +128,19 @@ def files(tmp_path_factory):
         'name = "mine"\nsubstrate = "Si"\n[[layers]]\nmaterial = "Au"\nmax_nm = 15\n'
         '[[layers]]\nmaterial = "Al"\nmax_nm = 150\n'
     )
-    described = (
-        (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").split("`sample.toml`:")[1].split("A range")[0]
-    )
-    (folder / "sample.toml").write_text(textwrap.dedent(described))
+    (folder / "sample.toml").write_text(table_of("tutorial.md", "`sample.toml`:"))
+    (folder / "details.toml").write_text(table_of("programs.md", "of a measurement:"))
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     # recipes/unet.toml goes on from the weights of recipes/unet-first.toml, so this comes before it
     first = ["train", "unet", "--config", str(folder / "recipes" / "unet-first.toml"), *SHORT.split()]
     assert main([*first, "-o", str(folder / "runs" / "unet-first")]) == 0
     return folder
+
+
+def table_of(page, before):
+    """The indented block of a page after some words of it, as it stands in a file."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").split(before)[1]
+    return textwrap.dedent(re.match(r"\n+((?: {4}.*\n|\n)+)", text)[1])
 
 
 def record_sample(folder):

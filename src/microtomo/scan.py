@@ -231,6 +231,11 @@ class Verdict:
     gain: tuple[float, ...] = ()
     rejected: int = 0
 
+    @classmethod
+    def of(cls, table: dict[str, Any]) -> Verdict:
+        """The verdict that :meth:`as_dict` gave, back from JSON."""
+        return cls(**{**table, "gain": tuple(table["gain"]), "where": table["where"] and tuple(table["where"])})
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)

@@ -132,6 +132,10 @@ def test_a_spectrum_is_the_same_to_the_bit_wherever_the_pixel_stands(table):
     np.testing.assert_array_equal(table.fast(terraces), np.repeat(signal, 7, axis=2))
 
 
+def test_no_pixel_has_no_signal(table):
+    assert table.fast(np.zeros((2, 1, 0))).shape == (3, 1, 0)
+
+
 def test_wrong_number_of_layers_is_refused(table):
     with pytest.raises(MicrotomoError, match=r"wants \(\.\.\., 2, y, x\)"):
         table.fast(np.zeros((3, 4, 4), dtype=np.float32))

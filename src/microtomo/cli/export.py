@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from microtomo.cli.options import Force, new_file
+from microtomo.cli.options import HDF5_SUFFIXES, Force, new_file
 from microtomo.cli.say import say, tell
 from microtomo.errors import MicrotomoError
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Reconstruction, scan or data set.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write to.")] = None,
+    nxem: Annotated[Path | None, typer.Option(metavar="FILE", help="NXem file (NeXus) to write, .nxs or .h5.")] = None,
+    details: Annotated[Path | None, typer.Option(help="TOML file with what NXem asks of a measurement.")] = None,
     sample: Annotated[int, typer.Option(min=0, help="Which sample of a file with many.")] = 0,
     line: Annotated[
         str | None, typer.Option(metavar="Y,X:Y,X", help="Line of the profile in pixels; else the middle row.")
@@ -32,19 +34,48 @@ def export(
     """Write maps as 32-bit TIFF with scale, profile and histograms as CSV, every figure as SVG and PDF.
 
     ImageJ reads thickness.tif and standard_deviation.tif with values in nm and the pixel size; of a scan, signal.tif.
+    With --nxem, instead or too, write one NeXus file of the application definition NXem: scan, results, microscope.
     """
+    if output is None and nxem is None:
+        raise MicrotomoError("nothing to write to: give a folder with -o, or a file with --nxem")
+    if details is not None and nxem is None:
+        raise MicrotomoError("--details are for an NXem file: give that with --nxem")
     ends = _line(line)
     kinds = [] if figures == "none" else [kind.strip().lower() for kind in figures.split(",")]
     if unknown := [kind for kind in kinds if kind not in ("svg", "pdf", "png")]:
         raise MicrotomoError(f"--figures {', '.join(unknown)}: unknown kind: give svg, pdf, png or none")
 
-    from microtomo.errors import naming
-    from microtomo.io.atomic import writing
     from microtomo.io.studies import open_study
 
     study = open_study(file, scan, sample)
     for note in study.notes:
         tell(f"note: {note}")
+    if nxem is not None:
+        _write_nxem(study, file, nxem, details, force)
+    if output is not None:
+        _write_folder(study, file, output, kinds, ends, force)
+
+
+def _write_nxem(study: Study, file: Path, output: Path, details: Path | None, force: bool) -> None:
+    from datetime import UTC, datetime
+
+    from microtomo.errors import naming
+    from microtomo.io.nxem import Details, write_nxem
+    from microtomo.settings import read_settings
+
+    new_file(output, force, HDF5_SUFFIXES)
+    with naming(file):
+        written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+        write_nxem(output, study, read_settings(Details, details), written, inputs=(file,))
+    say(output)
+
+
+def _write_folder(
+    study: Study, file: Path, output: Path, kinds: list[str], ends: tuple[float, ...] | None, force: bool
+) -> None:
+    from microtomo.errors import naming
+    from microtomo.io.atomic import writing
+
     if output.exists() and not output.is_dir():
         raise MicrotomoError(f"{output}: is a file: give a folder to write to")
     with naming(file):

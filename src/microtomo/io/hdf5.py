@@ -18,6 +18,8 @@ _NM = {
     "cm": 1e7, "m": 1e9, "pm": 1e-3, "\u00e5": 0.1, "a\u030a": 0.1, "angstrom": 0.1,
 }  # fmt: skip
 
+_DEEPEST = 8  # groups from the root to the default signal, which may be a circle; in NXem they are six
+
 
 @contextmanager
 def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
@@ -75,7 +77,7 @@ def load_filters(path: Path, data: h5py.Dataset) -> None:
 def default_signal(file: h5py.File) -> h5py.Dataset | None:
     """The signal of the file's default NXdata group, None where the file names none."""
     group: Any = file
-    for _ in range(5):
+    for _ in range(_DEEPEST):
         if isinstance(group, h5py.Group) and "signal" in group.attrs:
             signal = group.get(text(group.attrs["signal"]))
             return signal if isinstance(signal, h5py.Dataset) else None

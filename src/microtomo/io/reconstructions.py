@@ -223,8 +223,4 @@ def _read_verdicts(entry: Entry, part: Any) -> tuple[Verdict, ...]:
     stored = entry.data(VERDICT)
     if stored is None:
         return ()
-    tables = [json.loads(line) for line in np.atleast_1d(stored.asstr()[part])]
-    return tuple(
-        Verdict(**{**t, "gain": tuple(t["gain"]), "where": None if t["where"] is None else tuple(t["where"])})
-        for t in tables
-    )
+    return tuple(Verdict.of(json.loads(line)) for line in np.atleast_1d(stored.asstr()[part]))

@@ -68,7 +68,7 @@ class SignalTable:
         signal, _ = self.spline.evaluate(points[:, starts] if terraced else points)
         if terraced:
             signal = np.repeat(signal, np.diff(starts, append=points.shape[1]), axis=1)
-        return signal.reshape(-1, *thickness.shape[-2:])
+        return signal.reshape(len(signal), *thickness.shape[-2:])
 
     def signal_and_slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Signal (e, p) and its derivatives (l, e, p) [1/nm] at thicknesses (l, p) [nm]."""

@@ -90,10 +90,7 @@ class LayerThickness(Signal2D):  # type: ignore[misc]
         thickness = np.asarray(self.data)
         if maps["uncertainty"].shape != thickness.shape:
             raise MicrotomoError("the maps were cropped: reconstruct the cropped scan, s.isig[...].reconstruct()")
-        verdicts = tuple(
-            Verdict(**{**v, "gain": tuple(v["gain"]), "where": v["where"] and tuple(v["where"])})
-            for v in json.loads(node.verdicts)
-        )
+        verdicts = tuple(Verdict.of(table) for table in json.loads(node.verdicts))
         return Reconstruction(
             thickness=thickness,
             stack=make_stack(json.loads(node.stack)),
