@@ -173,14 +173,14 @@ def test_add_a_task(add_file, capsys):
     assert "a.tif: bubble of " in capsys.readouterr().out
     (row,) = csv.DictReader(Path("bubbles.csv").read_text().splitlines())
     assert (row["image"], float(row["area_px"])) == ("a.tif", 2 * (labels == 1).sum())
-    assert main([*arguments, "mask.png", "--mask"]) == 0
+    assert main([*arguments, "mask.png", "--mask", "--force"]) == 0
     (same,) = csv.DictReader(Path("bubbles.csv").read_text().splitlines())
     assert same["area_px"] == row["area_px"]
     assert Path("a.png").stat().st_size > 1000
     Path("masks").mkdir()
     for name in ("one_mask.png", "two_mask.png", "two_overlay.png"):
         Image.fromarray(labels).save(f"masks/{name}")
-    assert main([*arguments, "masks", "--mask"]) == 0
+    assert main([*arguments, "masks", "--mask", "--force"]) == 0
     both = list(csv.DictReader(Path("bubbles.csv").read_text().splitlines()))
     assert [(r["image"], r["area_px"]) for r in both] == [(f"{n}_mask.png", row["area_px"]) for n in ("one", "two")]
     capsys.readouterr()

@@ -11,7 +11,7 @@ from recorded import DARK, few_energies, record
 
 @pytest.mark.parametrize("kind", ["perlin", "lithography"])
 def test_a_drift_over_pixels_is_found_to_a_part_of_a_pixel(kind):
-    told, _ = record(drift=1.0, kind=kind, seeds=(11, 12))
+    told, _ = record(drift=1.0, kind=kind, seeds=(11, 12), forward="material")
     assert np.abs(told.drift_px).max() > 3
     found = measure_shifts(told.images - DARK, told.energies_kev, 15)
     wrong = found.pixels - (told.drift_px - told.drift_px[15])

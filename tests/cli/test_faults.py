@@ -63,11 +63,11 @@ def files(folder):
 
 
 VERBS = {
-    "reconstruct": ("reconstruct scan.h5 -o out.h5 --method likelihood --forward published", "out.h5"),
+    "reconstruct": ("reconstruct scan.h5 -o out.h5 --method likelihood --forward published --force", "out.h5"),
     "generate file": ("generate out.h5 --samples 2 --size 8 --forward published", "out.h5"),
-    "sort": ("sort raw -o out.csv", "out.csv"),
-    "compress": ("compress image.tif -o out.npz", "out.npz"),
-    "segment": ("segment image.tif -o out_mask.png", "out_mask.png"),
+    "sort": ("sort raw -o out.csv --force", "out.csv"),
+    "compress": ("compress image.tif -o out.npz --force", "out.npz"),
+    "segment": ("segment image.tif -o out_mask.png --force", "out_mask.png"),
 }
 
 

@@ -86,8 +86,21 @@ def test_an_unknown_method_or_option_is_told(data_set, capsys, folder):
 
 def test_layers_too_thick_to_see_through_have_a_status(data_set, capsys):
     np.save("opaque.npy", np.full((31, 8, 8), 0.9 / 0.49, np.float32))  # the level of bulk gold at every energy
-    flags = ["--method", "likelihood", "--stack", "au-al-si", "--noise", "0.02", "-o", "out.h5"]
+    flags = [
+        "--method",
+        "likelihood",
+        "--stack",
+        "au-al-si",
+        "--forward",
+        "material",
+        "--noise",
+        "0.02",
+        "-o",
+        "out.h5",
+    ]
     assert main(["reconstruct", "opaque.npy", *flags]) == 0
     rec = read_reconstruction("out.h5")
     assert np.all(rec.status != Status.OK)
-    assert "warning: 100.0% of the pixels" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "100.0% out of range" in said.out
+    assert "warning: do not trust this reconstruction" in said.err

@@ -83,7 +83,7 @@ def test_a_folder_is_measured_into_one_table_with_the_names_of_its_images(sample
     assert sorted(os.listdir("pictures")) == ["one.png", "two.png"]
     capsys.readouterr()
     tifffile.imwrite("in/noise.tif", np.float32(100 + np.random.default_rng(0).standard_normal((64, 64))))
-    assert main(arguments) == 1
+    assert main([*arguments, "--force"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert "warning: in/noise.tif: no graphene lattice" in said[0]
     assert said[-1] == "error: 1 of 3 images could not be measured, see above"
@@ -138,8 +138,8 @@ def test_folders_are_compressed_and_wrong_names_told(capsys):
     for arguments, said in (
         (["compress", "in/a.tif", "-o", "a.zip"], "written as .npz"),
         (["compress", "in/a.tif", "-o", "a.npz", "--keep", "graphen"], "did you mean graphene"),
-        (["compress", "in", "-o", "in/a.tif"], "is a file"),
-        (["expand", "text.npz", "-o", "a.tif"], "no compressed micrograph"),
+        (["compress", "in", "-o", "in/a.tif"], "is the input itself"),
+        (["expand", "text.npz", "-o", "a.tif"], "text.npz: holds Python objects or is no NumPy file"),
         (["expand", "out/a.npz", "-o", "a.png"], "written as .tif"),
     ):
         assert main(arguments) == 1

@@ -73,6 +73,7 @@ def test_what_rosettasciio_reads_is_read():
     assert left_third_is_masked("out.png")
 
 
+@pytest.mark.filterwarnings("default:.*left out")
 def test_a_folder_gives_a_folder_and_its_masks_are_no_images(capsys):
     os.mkdir("in")
     for k, shape in enumerate([(64, 96), (100, 80), (600, 520)]):
@@ -151,6 +152,8 @@ def test_a_folder_needs_a_folder_to_write_to(capsys):
     save("in/a.tif", micrograph().clip(0).astype(np.uint16))
     save("in/a.png", micrograph().clip(0).astype(np.uint16))
     assert main(["segment", "in", "-o", "in/a.png"]) == 1
+    assert "is the input itself" in capsys.readouterr().err
+    assert main(["segment", "in", "-o", "out"]) == 1
     assert "rename one" in capsys.readouterr().err
     os.remove("in/a.png")
     Path("file").touch()

@@ -36,7 +36,7 @@ def test_a_network_is_trained_and_serves_reconstruct(tmp_path, capsys):
     told = json.loads(said.out)
     assert told["samples"] == 4
     assert "epoch 1/1: loss" in said.err
-    assert main(["generate", str(scan), "--samples", "1", "--size", "16"]) == 0
+    assert main(["generate", str(scan), "--samples", "1", "--size", "16", "--forward", "material"]) == 0
     weights = f"weights={told['weights']}"
     assert main(["reconstruct", str(scan), "--method", "conv3", "--set", weights, "-o", str(out)]) == 0
     assert main(["evaluate", str(out), str(scan), "--json"]) == 0
@@ -67,7 +67,7 @@ def test_no_weights_for_a_contrast_is_a_sentence(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main(["reconstruct", str(scan), "--method", "uvnet", "-o", str(tmp_path / "out.h5")]) == 1
     said = capsys.readouterr().err
-    assert "uvnet has no weights for forward model material" in said
+    assert "uvnet has no weights for forward model transport" in said
     assert "microtomo train uvnet" in said
     assert not (tmp_path / "out.h5").exists()
 

@@ -26,7 +26,7 @@ SOME = torch.tensor([[2.0, 8.0, 13.0, 5.0], [30.0, 90.0, 140.0, 60.0]], dtype=to
 
 
 def question(**more):
-    return Question(**{"stack": TEN, "thickness": SOME, **more})
+    return Question(**{"stack": TEN, "thickness": SOME, "forward": "material", **more})
 
 
 def log_slopes(thickness, stack, forward="material"):

@@ -37,7 +37,7 @@ def test_labels_run_through_all_combinations_first_layer_slowest(symbols):
     for k in range(len(symbols)):
         np.testing.assert_allclose(grid.thickness[k], grid.levels[k].numpy()[expected[:, k].astype(int)])
     for label in (0, len(grid) - 1, len(grid) // 2):
-        alone = backscatter(grid.thickness[:, label, None, None], stack)[:, 0, 0]
+        alone = backscatter(grid.thickness[:, label, None, None], stack, "material")[:, 0, 0]
         np.testing.assert_allclose(grid.signal[:, label], alone, rtol=1e-12)
 
 

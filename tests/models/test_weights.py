@@ -20,7 +20,9 @@ NAMES = [m.name for m in list_methods(task="layers") if m.learned]
 
 def saved(path, name="conv3", **settings):
     torch.manual_seed(1)
-    network = build_network(NetworkConfig(architecture=name, **{"width": 4, "head": "posterior", **settings})).eval()
+    network = build_network(
+        NetworkConfig(architecture=name, **{"width": 4, "head": "posterior", "forward": "published", **settings})
+    ).eval()
     save_weights(path, network, {"seed": 1})
     return network
 

@@ -76,7 +76,7 @@ def test_any_number_of_layers_follows_the_recursion(symbols):
     stack = stack_of(*symbols)
     thickness = torch.rand(len(symbols), 5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 60
     thickness[0, 0, 0] = 0
-    signal = backscatter(thickness, stack)
+    signal = backscatter(thickness, stack, "material")
     for y in range(5):
         for x in range(4):
             materials = [layer.material for layer in stack.layers]
@@ -116,9 +116,9 @@ def test_published_shows_gold_through_aluminium():
 
 def test_leading_axes_are_independent():
     thickness = torch.rand(3, 2, 4, 5, dtype=torch.float64) * 20
-    whole = backscatter(thickness, AU_AL)
+    whole = backscatter(thickness, AU_AL, "material")
     assert whole.shape == (3, 31, 4, 5)
-    assert torch.equal(whole[1], backscatter(thickness[1], AU_AL))
+    assert torch.equal(whole[1], backscatter(thickness[1], AU_AL, "material"))
 
 
 @pytest.mark.parametrize("forward", ["material", "published"])

@@ -95,7 +95,7 @@ def maximum_likelihood(observed, start, stack, noise):
     d = torch.full((observed.shape[1],), start, dtype=torch.float64)
     for _ in range(10):
         d = d.detach().requires_grad_()
-        model = backscatter(d[None, None], stack)[:, 0]
+        model = backscatter(d[None, None], stack, "material")[:, 0]
         cost = (((observed / model - 1) ** 2) / (2 * noise**2) + model.log()).sum(0)
         (slope,) = torch.autograd.grad(cost.sum(), d, create_graph=True)
         (bend,) = torch.autograd.grad(slope.sum(), d)
@@ -108,7 +108,7 @@ def test_estimates_scatter_as_the_bound_says(noise):
     # at 40 % noise a quarter of the information is in the width of the scatter; many images keep the estimate linear
     stack = gold(np.linspace(5, 35, 400))
     truth = torch.full((1, 40, 50), 6.0, dtype=torch.float64)
-    observed = simulate_scan(stack, truth, noise=noise, seed=4).data.flatten(1)
+    observed = simulate_scan(stack, truth, forward="material", noise=noise, seed=4).data.flatten(1)
     found = maximum_likelihood(observed, 6.0, stack, noise)
     bound = precision_nm(
         fisher_information(truth[:, :1, 0], forward_model("material", stack), detector=Detector(noise=noise)), stack

@@ -85,7 +85,7 @@ def test_the_answer_has_no_worse_likelihood_than_the_truth():
     found = run(observed, iterations=20)
 
     def cost(thickness):
-        signal = backscatter(thickness.double(), AU_AL)
+        signal = backscatter(thickness.double(), AU_AL, "material")
         return ((observed / signal - 1) ** 2).sum(0) / (2 * 0.02**2) + signal.log().sum(0)
 
     assert float((cost(found.thickness[0]) - cost(truth)).max()) < 4.1  # what an absent layer must gain to be there

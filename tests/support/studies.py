@@ -32,7 +32,7 @@ def maps():
 
 @pytest.fixture
 def scan(stack, maps) -> Scan:
-    return simulate_scan(stack, maps, noise=0.02, seed=1)
+    return simulate_scan(stack, maps, forward="material", noise=0.02, seed=1)
 
 
 @pytest.fixture

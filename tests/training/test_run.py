@@ -110,13 +110,13 @@ def test_training_from_a_data_set_on_disk(tmp_path):
 
     made = load_config(train=6, validation=3, height=16, width=16, forward="published", shard_samples=4)
     generate_dataset(made, tmp_path / "data", seed=5, workers=1)
-    settings = [f"data.path={tmp_path / 'data'}"]
+    settings = [f"data.path={tmp_path / 'data'}", "network.forward=published"]
     weights = run_training(config_of(*settings, epochs=2), tmp_path / "run")
     assert [row["samples"] for row in rows(tmp_path / "run")] == ["6", "12"]  # there are six, whatever data.epoch says
     assert_same(tensors(weights), tensors(run_training(config_of(*settings, epochs=2), tmp_path / "again")))
     for wrong, sentence in (
         ([f"data.path={tmp_path / 'none'}"], "none"),
-        ([*settings, "network.forward=material"], "network.forward=published"),
+        ([settings[0], "network.forward=material"], "network.forward=published"),
     ):
         with pytest.raises(MicrotomoError, match=sentence):
             run_training(config_of(*wrong, epochs=1), tmp_path / f"bad{len(wrong)}")

@@ -14,7 +14,7 @@ def test_readout_is_the_pixel(rec, scan, maps, stack):
     assert pixel.sigma == (1, 1)
     assert pixel.truth == (3, 60)
     np.testing.assert_allclose(pixel.observed, scan.data[:, 5, 3].numpy(), rtol=1e-6)
-    model = backscatter(torch.tensor([3.5, 64.0]).double()[:, None, None], stack)[:, 0, 0]
+    model = backscatter(torch.tensor([3.5, 64.0]).double()[:, None, None], stack, "material")[:, 0, 0]
     np.testing.assert_allclose(pixel.resimulated, model.numpy(), rtol=1e-6)
     assert readings(pixel)[0] == {"symbol": "Al", "thickness": "64.0", "sigma": "1.0", "truth": "60.0"}
     assert f"signal at 7 keV {float(scan.data[2, 5, 3]):.4f}" in describe(pixel, 2)

@@ -58,7 +58,7 @@ def test_wrong_files_and_shapes_are_told(tmp_path):
         write_compressed(tmp_path / "a.zip", compress(np.ones((2, 2)), np.zeros((2, 2))))
     np.savez(tmp_path / "other.npz", a=1)
     (tmp_path / "text.npz").write_text("hello")
-    for name, said in (("other", "no compressed"), ("text", "no compressed"), ("none", "cannot be read")):
+    for name, said in (("other", "no compressed"), ("text", "no NumPy file"), ("none", "no such file")):
         with pytest.raises(MicrotomoError, match=said):
             read_compressed(tmp_path / f"{name}.npz")
     np.savez(tmp_path / "cut.npz", shape=[4, 4], lengths=[3], kept=[1, 2, 3], levels=[])
