@@ -51,10 +51,11 @@ def new_hdf5(
 
 
 class _Sink:
-    """A file for HDF5 to write to that keeps the first error and swallows what follows.
+    """A file for HDF5 to write to that keeps the first error, and in memory what comes after it.
 
-    HDF5 crashes the process when it closes a file whose last pieces cannot be written (disk full); here it always
-    closes well, and the error is raised afterwards.
+    HDF5 crashes the process when it closes a file whose last pieces cannot be written (disk full), and when it reads
+    back something else than it wrote; here it always closes well and finds what it wrote, and the error is raised at
+    the next check.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,6 +63,7 @@ class _Sink:
         self._position = 0
         self._unsynced = 0
         self._seal = Seal()
+        self._lost: list[tuple[int, bytes]] = []  # what is not on the disk since the error: place and bytes
         self.error: BaseException | None = None
 
     def close(self) -> None:
@@ -75,7 +77,8 @@ class _Sink:
         self.write(words)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: os.fstat(self._file).st_size}[whence]
+        size = max([os.fstat(self._file).st_size, *(place + len(data) for place, data in self._lost)])
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: size}[whence]
         self._position = start + offset
         return self._position
 
@@ -84,8 +87,8 @@ class _Sink:
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
+        done = 0
         try:
-            done = 0
             while self.error is None and done < len(view):
                 done += os.pwrite(self._file, view[done:], self._position + done)
             self._seal.written(self._position, view[:done])
@@ -94,6 +97,8 @@ class _Sink:
                 self._sync()
         except BaseException as error:
             self.error = error
+        if self.error is not None:
+            self._lost.append((self._position + done, bytes(view[done:])))
         self._position += len(view)
         return len(view)
 
@@ -107,15 +112,19 @@ class _Sink:
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        data = os.pread(self._file, len(view), self._position)
+        data = self.read(len(view))
         view[: len(data)] = data
-        self._position += len(data)
         return len(data)
 
     def read(self, size: int) -> bytes:
-        data = os.pread(self._file, size, self._position)
+        data = bytearray(os.pread(self._file, size, self._position))
+        for place, lost in self._lost:
+            start, end = max(place, self._position), min(place + len(lost), self._position + size)
+            if start < end:
+                data.extend(bytes(max(0, end - self._position - len(data))))
+                data[start - self._position : end - self._position] = lost[start - place : end - place]
         self._position += len(data)
-        return data
+        return bytes(data)
 
     def truncate(self, size: int) -> int:
         try:
